@@ -1,0 +1,241 @@
+"""Advice: profiles of what is sent, references of what is read, and what follows from the two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Literal
+
+from flowgate.ids import FindingId, OrgId, RecommendationId, WaiverId
+from flowgate.money import Cost, Estimated, Volume
+from flowgate.telemetry import Kind, Signal, Temporality, Window
+
+# --- what is sent ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LabelProfile:
+    """One attribute key of one metric: how many values it takes, and how many series are left without it."""
+
+    label: str
+    place: Literal["resource", "point"]
+    distinct: int
+    series_without: int
+    """Distinct series left when the label is removed from each."""
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MetricProfile:
+    """One OTLP metric (name, unit, kind) as seen on one side over one window."""
+
+    metric: str
+    unit: str
+    kind: Kind
+    temporality: Temporality
+    monotonic: bool
+    volume: Volume
+    services: tuple[str, ...] = ()
+    labels: tuple[LabelProfile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogProfile:
+    """Log records of one service at one OTLP severity number (0 is unset)."""
+
+    service: str
+    severity_number: int
+    records_per_second: float
+    bytes_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpanProfile:
+    """Spans of one service and name."""
+
+    service: str
+    name: str
+    spans_per_second: float
+    bytes_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Everything one window says about what is sent: the narrow waist between big data and judgement."""
+
+    window: Window
+    metrics: tuple[MetricProfile, ...]
+    logs: tuple[LogProfile, ...]
+    spans: tuple[SpanProfile, ...]
+
+
+# --- what is read ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Where something is read (or why something is waste): a document, the place in it, the expression."""
+
+    kind: str
+    """`dashboard`, `alert`, `recording_rule`, `variable`, `annotation`, `traffic`, …"""
+    document: str | None = None
+    panel: str | None = None
+    expression: str | None = None
+    rule: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One expression that reads metrics: by exact Prometheus name, or by an anchored RE2 pattern over names."""
+
+    evidence: Evidence
+    metrics: frozenset[str]
+    patterns: frozenset[str]
+    labels: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    """Labels mentioned (matchers, by, on, legend), by metric name or pattern; `*` for labels of no one metric."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlindSpot:
+    """Something not seen. `hiding` may hide a reader; `narrowing` lowers trust. `touches` are anchored RE2 patterns of the
+    Prometheus names it could match; empty means any name."""
+
+    kind: Literal["hiding", "narrowing"]
+    reason: str
+    document: str | None = None
+    where: str | None = None
+    text: str | None = None
+    touches: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What all documents together read, and what could not be read."""
+
+    references: tuple[Reference, ...]
+    blind_spots: tuple[BlindSpot, ...]
+    documents: tuple[str, ...]
+    expressions: int = 0
+    understood: int = 0
+
+
+# --- judgement ---------------------------------------------------------------------------------------------------------------
+
+
+class Verdict(StrEnum):
+    """Letter and word, as CONTRACTS defines them."""
+
+    UNREFERENCED = "A"
+    SAFE = "B"
+    VISIBLE = "C"
+    CONDITIONAL = "D"
+    NEEDED = "E"
+    UNKNOWN = "U"
+
+
+class Risk(StrEnum):
+    NONE = "none"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+RISK_ORDER: tuple[Risk, ...] = (Risk.NONE, Risk.LOW, Risk.MEDIUM, Risk.HIGH)
+
+
+def raised(risk: Risk) -> Risk:
+    """One step up; `high` stays."""
+    return RISK_ORDER[min(RISK_ORDER.index(risk) + 1, len(RISK_ORDER) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiver:
+    """A person's signed permission to act on less evidence than the policy asks for."""
+
+    id: WaiverId
+    org: OrgId
+    scope: str
+    reason: str
+    signed_by: str
+    expires: datetime
+
+    def allows(self, org: OrgId, scope: str, now: datetime) -> bool:
+        return self.org == org and self.scope in (scope, "*") and now < self.expires
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What counts as waste and how much evidence applying it takes. The defaults are those of CONTRACTS."""
+
+    days_of_queries: int = 30
+    days_of_tap: int = 7
+    high_cardinality_distinct: int = 100
+    """A label with at least this many values in one window is looked at (advice only)."""
+    high_cardinality_share: float = 0.5
+    """... when removing it would leave at most this share of the metric's series."""
+    debug_severity_max: int = 8
+    """OTLP severity numbers 1-8 are TRACE and DEBUG; 0 (unset) is never called debug."""
+    debug_records_per_second: float = 0.1
+    lease: timedelta = timedelta(days=90)
+    minimum_window: timedelta = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found, with its verdict, its evidence and what it costs. Shape `finding` of CONTRACTS."""
+
+    id: FindingId
+    rule: str
+    signal: Signal
+    metric: str | None
+    label: str | None
+    verdict: Verdict
+    wording: str
+    risk: Risk
+    evidence: tuple[Evidence, ...]
+    blind_spots: tuple[BlindSpot, ...]
+    volume: Volume
+    cost: Cost
+    action: Action | None = None
+    """What would remove it; None when it is advice only."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropMetric:
+    """Drop every point of the OTLP metric with exactly this name."""
+
+    metric: str
+    type: Literal["drop_metric"] = "drop_metric"
+
+
+@dataclass(frozen=True, slots=True)
+class DropLogs:
+    """Drop log records of `service` with severity number 1..`max_severity_number`; unset severity (0) is kept."""
+
+    service: str
+    max_severity_number: int
+    type: Literal["drop_logs"] = "drop_logs"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_severity_number <= 24:
+            raise ValueError(f"severity number {self.max_severity_number} is not 1..24")
+
+
+Action = DropMetric | DropLogs
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """Actions worth taking together, what they remove, and until when the advice holds."""
+
+    id: RecommendationId
+    findings: tuple[FindingId, ...]
+    actions: tuple[Action, ...]
+    removes: Estimated
+    interval: tuple[float, float]
+    """95 % interval of points_per_second removed; equal ends when the count is exact."""
+    risk: Risk
+    reversible: bool
+    expires: datetime

@@ -1,0 +1,135 @@
+"""`python -m ingest`: settings → store → buffer → receivers. Prints `ready` when both listen; SIGTERM seals and ends with 0."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import secrets
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import uvicorn
+
+from flowgate.errors import EXIT_DONE, Broken, FlowgateError, Unreachable
+from ingest.otlp import Decoder, Limits
+from ingest.segments import SegmentStore
+from ingest.server import Tap, grpc_server, http_app, ticker
+from ingest.tap import Buffer, Settings
+from ingest.tokens import FileTokens
+
+
+@dataclass(frozen=True, slots=True)
+class TapSettings:
+    """What the tap is started with. `tokens` None: loopback's default, no token maps to the default org."""
+
+    data: Path
+    grpc: str = "127.0.0.1:4327"
+    http: str = "127.0.0.1:4328"
+    bucket_seconds: int = 5
+    seal_seconds: float = 5.0
+    tokens: Path | None = None
+    retention_hours: float = 24.0
+
+
+def hash_key(root: Path) -> bytes:
+    """The store's own hash key, made at its first start: series ids of different stores cannot be guessed or forged."""
+    path = root / "hash.key"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.touch(0o600)
+            path.write_bytes(secrets.token_bytes(32))
+        return path.read_bytes()
+    except OSError as error:
+        raise Broken(f"{root} cannot be written: {error.strerror}") from error
+
+
+def run(settings: TapSettings) -> int:
+    """Serves until SIGTERM or SIGINT. Raises `Unreachable` for a taken port and `Broken` for a folder that cannot be written."""
+    key = hash_key(settings.data)
+    sock = _listen(settings.http)
+    store = SegmentStore.open(settings.data, settings.bucket_seconds)
+    tap = Tap(
+        Decoder(key, Limits(past_seconds=round(settings.retention_hours * 3600))),
+        Buffer(Settings(bucket_seconds=settings.bucket_seconds)),
+        store,
+        FileTokens(settings.tokens, time.monotonic),
+        timedelta(hours=settings.retention_hours),
+    )
+    receiver = grpc_server(tap)
+    _bind(receiver, settings.grpc)
+    receiver.start()
+    stop = threading.Event()
+    clock = threading.Thread(target=ticker, args=(tap, settings.seal_seconds, stop), name="seal")
+    clock.start()
+    try:
+        asyncio.run(_serve(tap, sock))
+    finally:
+        receiver.stop(2.0).wait()
+        stop.set()
+        clock.join()
+        store.close()
+    return EXIT_DONE
+
+
+async def _serve(tap: Tap, sock: socket.socket) -> None:
+    config = uvicorn.Config(http_app(tap), log_config=None, access_log=False, timeout_graceful_shutdown=2, ws="none")
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[method-assign]
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(server.serve([sock]))
+    while not server.started and not task.done():
+        await asyncio.sleep(0.01)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lambda: setattr(server, "should_exit", True))
+    print("ready", flush=True)
+    await task
+
+
+def _listen(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, int(port)))
+    except OSError as error:
+        raise Unreachable(f"port {port} (tap, OTLP/HTTP) cannot be had: {error.strerror}") from error
+    sock.listen(1024)
+    return sock
+
+
+def _bind(server: object, address: str) -> None:
+    try:
+        bound = server.add_insecure_port(address)  # type: ignore[attr-defined]
+    except RuntimeError as error:
+        raise Unreachable(f"port {address.rpartition(':')[2]} (tap, OTLP/gRPC) is taken") from error
+    if bound == 0:
+        raise Unreachable(f"port {address.rpartition(':')[2]} (tap, OTLP/gRPC) is taken")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="flowgate tap", description="The tap: OTLP in, segments out.")
+    defaults = TapSettings(Path())
+    parser.add_argument("--data", type=Path, required=True, help="folder of the segment store")
+    parser.add_argument("--grpc", default=defaults.grpc, help="OTLP/gRPC address")
+    parser.add_argument("--http", default=defaults.http, help="OTLP/HTTP address")
+    parser.add_argument("--bucket-seconds", type=int, default=defaults.bucket_seconds, help="length of an aggregate's bucket")
+    parser.add_argument("--seal-seconds", type=float, default=defaults.seal_seconds, help="seal segments this often")
+    parser.add_argument("--tokens", type=Path, default=None, help="token file that the control plane writes")
+    parser.add_argument("--retention-hours", type=float, default=defaults.retention_hours, help="keep segments this long")
+    args = parser.parse_args(argv)
+    try:
+        return run(TapSettings(**vars(args)))
+    except FlowgateError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,454 @@
+"""OTLP protobuf and OTLP/JSON to batches, through the protobuf library: reference and fallback of a compiled scanner behind the same door.
+
+Identity: a series is resource attributes + scope + metric name + unit + kind + temporality + point attributes (CONTRACTS). `series_id` and
+`kv_id` are keyed BLAKE2b-64 hashes; the order of attributes does not matter. Bytes of an item are its own protobuf bytes plus an equal share
+of the resource, scope and metric it travels under.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.metrics.v1.metrics_pb2 import DataPointFlags, Metric
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from flowgate.errors import Refused
+from flowgate.telemetry import Kind, Signal, Temporality
+
+Request = ExportMetricsServiceRequest | ExportLogsServiceRequest | ExportTraceServiceRequest
+Encoding = Literal["protobuf", "json"]
+
+_REQUESTS: Mapping[Signal, type[ExportMetricsServiceRequest] | type[ExportLogsServiceRequest] | type[ExportTraceServiceRequest]] = {
+    Signal.METRICS: ExportMetricsServiceRequest,
+    Signal.LOGS: ExportLogsServiceRequest,
+    Signal.TRACES: ExportTraceServiceRequest,
+}
+_TEMPORALITY: tuple[Temporality, ...] = ("unspecified", "delta", "cumulative")
+_NO_VALUE = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
+_ID_FIELDS = frozenset({"traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id"})
+MAX_JSON_DEPTH = 64
+_NS = 1_000_000_000
+
+
+class Malformed(Refused):
+    """A body that is not the OTLP request it claims to be; nothing of it is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one item may hold; an item beyond is rejected by itself, with its reason, never its batch."""
+
+    attributes: int = 128
+    name_length: int = 512
+    value_length: int = 4096
+    past_seconds: int = 24 * 3600
+    """Older items are `skewed`: they lie outside the retention."""
+    ahead_seconds: int = 600
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRow:
+    """One series as the `series` table holds it."""
+
+    metric: str
+    unit: str
+    kind: Kind
+    temporality: Temporality
+    monotonic: bool
+    scope: str
+    service: str
+    prom_series: int
+    resource_kv: tuple[int, ...]
+    point_kv: tuple[int, ...]
+
+
+KvRow = tuple[str, str, str]
+"""(key, value as text, value type)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One data point. `value` is None when none was recorded; of a histogram or summary it is the observation count."""
+
+    series: int
+    time_ns: int
+    value: float | None
+    bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class LogItem:
+    time_ns: int
+    service: str
+    severity_number: int
+    severity_text: str
+    body: str
+    attributes: str
+    trace_id: str
+    span_id: str
+    bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpanItem:
+    time_ns: int
+    service: str
+    name: str
+    kind: int
+    trace_id: str
+    span_id: str
+    parent_span_id: str
+    duration_ns: int
+    status: int
+    attributes: str
+    bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one request holds: received = points + logs + spans + rejected, always."""
+
+    received: int
+    points: tuple[Point, ...] = ()
+    logs: tuple[LogItem, ...] = ()
+    spans: tuple[SpanItem, ...] = ()
+    rejected: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+def parse(signal: Signal, body: bytes, encoding: Encoding) -> Request:
+    """The request in `body`; raises `Malformed` saying why it is not one."""
+    try:
+        if encoding == "protobuf":
+            return _REQUESTS[signal].FromString(body)
+        message = _REQUESTS[signal]()
+        json_format.ParseDict(_with_base64_ids(json.loads(body), 0), message, ignore_unknown_fields=True)
+    except (DecodeError, json_format.ParseError, ValueError, RecursionError) as error:
+        raise Malformed(f"not an OTLP {signal.value} request: {error}") from None
+    return message
+
+
+def _with_base64_ids(value: Any, depth: int) -> Any:
+    """OTLP/JSON writes trace and span ids as hex (OTLP specification, "JSON Protobuf Encoding"); protobuf's JSON wants base64."""
+    if depth > MAX_JSON_DEPTH:
+        raise ValueError(f"deeper than {MAX_JSON_DEPTH} levels")
+    if isinstance(value, dict):
+        return {k: _id64(v) if k in _ID_FIELDS and isinstance(v, str) else _with_base64_ids(v, depth + 1) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_with_base64_ids(v, depth + 1) for v in value]
+    return value
+
+
+def _id64(text: str) -> str:
+    return base64.b64encode(bytes.fromhex(text)).decode()
+
+
+@dataclass(slots=True)
+class _Context:
+    """A resource, scope and metric that points travel under, and the ids of the series seen under it by their attributes' bytes."""
+
+    head: bytes
+    row: SeriesRow
+    known: dict[bytes, int] = field(default_factory=dict[bytes, int])
+
+
+@dataclass(slots=True)
+class Decoder:
+    """Requests to batches. Remembers the series and key-values it has met: `series` and `kv` grow by what each batch brings.
+
+    Not safe for two threads at once. At `max_series` a new series is rejected as `too_many_series`.
+    """
+
+    key: bytes
+    limits: Limits = field(default_factory=Limits)
+    max_series: int = 1_000_000
+    series: dict[int, SeriesRow] = field(default_factory=dict[int, SeriesRow])
+    kv: dict[int, KvRow] = field(default_factory=dict[int, KvRow])
+    _contexts: dict[tuple[object, ...], _Context] = field(default_factory=dict[tuple[object, ...], _Context])
+
+    def decode(self, request: Request, now_ns: int) -> Batch:
+        """The batch in `request`; `now_ns` decides what is skewed."""
+        work = _Work(now_ns - self.limits.past_seconds * _NS, now_ns + self.limits.ahead_seconds * _NS)
+        if isinstance(request, ExportMetricsServiceRequest):
+            self._metrics(request, work)
+        elif isinstance(request, ExportLogsServiceRequest):
+            self._logs(request, work)
+        else:
+            self._spans(request, work)
+        return work.batch()
+
+    # --- metrics ---
+
+    def _metrics(self, request: ExportMetricsServiceRequest, work: _Work) -> None:
+        for group in request.resource_metrics:
+            resource = group.resource.SerializeToString(deterministic=True)
+            items = sum(len(_points(m)) for s in group.scope_metrics for m in s.metrics)
+            for scoped in group.scope_metrics:
+                scope = scoped.scope.SerializeToString(deterministic=True)
+                shared = (len(resource) + len(scope)) / items if items else 0.0
+                for metric in scoped.metrics:
+                    self._metric(metric, group.resource.attributes, (resource, scope), scoped.scope.name, shared, work)
+
+    def _metric(
+        self,
+        metric: Metric,
+        resource: Sequence[KeyValue],
+        where: tuple[bytes, bytes],
+        scope: str,
+        shared: float,
+        work: _Work,
+    ) -> None:
+        points = _points(metric)
+        if not points:
+            return
+        if len(metric.name) > self.limits.name_length or not metric.name:
+            work.reject("bad_name", len(points))
+            return
+        context = self._context(metric, resource, where, scope)
+        head = len(metric.name) + len(metric.unit) + len(metric.description)
+        for point in points:
+            self._point(point, context, shared + head / len(points), work)
+
+    def _context(self, metric: Metric, resource: Sequence[KeyValue], where: tuple[bytes, bytes], scope: str) -> _Context:
+        kind, temporality, monotonic = _kind(metric)
+        key = (*where, metric.name, metric.unit, kind, temporality, monotonic)
+        known = self._contexts.get(key)
+        if known is None:
+            kvs = self._kv_ids(resource)
+            row = SeriesRow(metric.name, metric.unit, kind, temporality, monotonic, scope, _service(resource), 1, kvs, ())
+            parts = (where[1], metric.name.encode(), metric.unit.encode(), kind.encode(), temporality.encode(), bytes([monotonic]))
+            head = _joined((*(k.to_bytes(8, "big") for k in kvs), b"|", *parts))
+            known = self._contexts[key] = _Context(head, row)
+        return known
+
+    def _point(self, point: Any, context: _Context, shared: float, work: _Work) -> None:
+        if not work.in_time(point.time_unix_nano):
+            return
+        attributes = b"".join([a.SerializeToString() for a in point.attributes])
+        cache = attributes if context.row.kind not in _SHAPED else attributes + _shape(point, context.row.kind)
+        series = context.known.get(cache)
+        if series is None:
+            series = self._new_series(point, context, cache, work)
+            if series is None:
+                return
+        value = None if point.flags & _NO_VALUE else _value(point, context.row.kind)
+        work.points.append(Point(series, point.time_unix_nano, value, point.ByteSize() + shared))
+
+    def _new_series(self, point: Any, context: _Context, cache: bytes, work: _Work) -> int | None:
+        reason = self._wrong(point.attributes)
+        if reason is None and len(self.series) >= self.max_series:
+            reason = "too_many_series"
+        if reason is not None:
+            work.reject(reason)
+            return None
+        kvs = self._kv_ids(point.attributes)
+        series = self._hash(context.head + b"||" + b"".join(k.to_bytes(8, "big") for k in kvs))
+        row = context.row
+        self.series[series] = SeriesRow(
+            row.metric, row.unit, row.kind, row.temporality, row.monotonic, row.scope, row.service,
+            _prom_series(point, row.kind), row.resource_kv, kvs,
+        )  # fmt: skip
+        context.known[cache] = series
+        return series
+
+    # --- logs and spans ---
+
+    def _logs(self, request: ExportLogsServiceRequest, work: _Work) -> None:
+        for group in request.resource_logs:
+            service = _service(group.resource.attributes)
+            items = sum(len(s.log_records) for s in group.scope_logs)
+            for scoped in group.scope_logs:
+                shared = (group.resource.ByteSize() + scoped.scope.ByteSize()) / items if items else 0.0
+                for record in scoped.log_records:
+                    self._log(record, service, shared, work)
+
+    def _log(self, record: LogRecord, service: str, shared: float, work: _Work) -> None:
+        moment = record.time_unix_nano or record.observed_time_unix_nano
+        if not work.in_time(moment):
+            return
+        reason = self._wrong(record.attributes)
+        if reason is not None:
+            work.reject(reason)
+            return
+        body, _ = _text(record.body)
+        work.logs.append(
+            LogItem(
+                moment, service, int(record.severity_number), record.severity_text, body[: self.limits.value_length],
+                _attributes_json(record.attributes), record.trace_id.hex(), record.span_id.hex(), record.ByteSize() + shared,
+            )
+        )  # fmt: skip
+
+    def _spans(self, request: ExportTraceServiceRequest, work: _Work) -> None:
+        for group in request.resource_spans:
+            service = _service(group.resource.attributes)
+            items = sum(len(s.spans) for s in group.scope_spans)
+            for scoped in group.scope_spans:
+                shared = (group.resource.ByteSize() + scoped.scope.ByteSize()) / items if items else 0.0
+                for span in scoped.spans:
+                    self._span(span, service, shared, work)
+
+    def _span(self, span: Span, service: str, shared: float, work: _Work) -> None:
+        if not work.in_time(span.start_time_unix_nano):
+            return
+        reason = self._wrong(span.attributes)
+        if reason is not None:
+            work.reject(reason)
+            return
+        work.spans.append(
+            SpanItem(
+                span.start_time_unix_nano, service, span.name[: self.limits.name_length], int(span.kind), span.trace_id.hex(),
+                span.span_id.hex(), span.parent_span_id.hex(), max(0, span.end_time_unix_nano - span.start_time_unix_nano),
+                int(span.status.code), _attributes_json(span.attributes), span.ByteSize() + shared,
+            )
+        )  # fmt: skip
+
+    # --- identity ---
+
+    def _wrong(self, attributes: Sequence[KeyValue]) -> str | None:
+        """Why these attributes are beyond the limits; None when they are not."""
+        if len(attributes) > self.limits.attributes:
+            return "too_many_attributes"
+        for attribute in attributes:
+            if len(attribute.key) > self.limits.name_length:
+                return "attribute_name_too_long"
+            if attribute.value.ByteSize() > self.limits.value_length:
+                return "attribute_value_too_long"
+        return None
+
+    def _kv_ids(self, attributes: Iterable[KeyValue]) -> tuple[int, ...]:
+        ids: list[int] = []
+        for attribute in attributes:
+            text, kind = _text(attribute.value)
+            kv = self._hash(_joined((attribute.key.encode(), kind.encode(), text.encode(errors="replace"))))
+            self.kv.setdefault(kv, (attribute.key, text, kind))
+            ids.append(kv)
+        return tuple(sorted(ids))
+
+    def _hash(self, data: bytes) -> int:
+        return int.from_bytes(hashlib.blake2b(data, digest_size=8, key=self.key).digest(), "big")
+
+
+@dataclass(slots=True)
+class _Work:
+    """One batch being made."""
+
+    oldest: int
+    newest: int
+    points: list[Point] = field(default_factory=list[Point])
+    logs: list[LogItem] = field(default_factory=list[LogItem])
+    spans: list[SpanItem] = field(default_factory=list[SpanItem])
+    rejected: Counter[str] = field(default_factory=Counter[str])
+
+    def reject(self, reason: str, items: int = 1) -> None:
+        self.rejected[reason] += items
+
+    def in_time(self, time_ns: int) -> bool:
+        if self.oldest <= time_ns <= self.newest:
+            return True
+        self.reject("skewed")
+        return False
+
+    def batch(self) -> Batch:
+        kept = len(self.points) + len(self.logs) + len(self.spans)
+        return Batch(
+            kept + self.rejected.total(), tuple(self.points), tuple(self.logs), tuple(self.spans), dict(self.rejected)
+        )
+
+
+_SHAPED = frozenset({Kind.HISTOGRAM, Kind.SUMMARY})
+
+
+def _shape(point: Any, kind: Kind) -> bytes:
+    """What of a point decides how many Prometheus series it makes, beside its attributes."""
+    return b"%d" % _prom_series(point, kind)
+
+
+def _points(metric: Metric) -> Sequence[Any]:
+    data = metric.WhichOneof("data")
+    return getattr(metric, data).data_points if data else ()
+
+
+def _kind(metric: Metric) -> tuple[Kind, Temporality, bool]:
+    data = metric.WhichOneof("data") or "gauge"
+    holder = getattr(metric, data)
+    temporality = _TEMPORALITY[holder.aggregation_temporality] if data in _WITH_TEMPORALITY else "unspecified"
+    return Kind(data), temporality, bool(data == "sum" and holder.is_monotonic)
+
+
+_WITH_TEMPORALITY = frozenset({"sum", "histogram", "exponential_histogram"})
+
+
+def _prom_series(point: Any, kind: Kind) -> int:
+    """CONTRACTS: number 1; explicit histogram with n bounds n+3; exponential 1; summary q+2."""
+    match kind:
+        case Kind.HISTOGRAM:
+            return len(point.explicit_bounds) + 3
+        case Kind.SUMMARY:
+            return len(point.quantile_values) + 2
+        case _:
+            return 1
+
+
+def _value(point: Any, kind: Kind) -> float | None:
+    if kind in (Kind.GAUGE, Kind.SUM):
+        which = point.WhichOneof("value")
+        value = float(getattr(point, which)) if which else None
+    else:
+        value = float(point.count)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _service(attributes: Iterable[KeyValue]) -> str:
+    return next((a.value.string_value for a in attributes if a.key == "service.name"), "")
+
+
+def _joined(parts: Iterable[bytes]) -> bytes:
+    """Length-prefixed, so that no two lists of parts join to the same bytes."""
+    return b"".join(len(p).to_bytes(4, "big") + p for p in parts)
+
+
+def _text(value: AnyValue) -> tuple[str, str]:
+    """A value as text, and its type's name."""
+    kind = value.WhichOneof("value")
+    match kind:
+        case None:
+            return "", "empty"
+        case "string_value":
+            return value.string_value, "string"
+        case "bool_value":
+            return ("true" if value.bool_value else "false"), "bool"
+        case "int_value":
+            return str(value.int_value), "int"
+        case "double_value":
+            return repr(value.double_value), "double"
+        case "bytes_value":
+            return value.bytes_value.hex(), "bytes"
+        case _:
+            return json.dumps(_plain(value), sort_keys=True), kind.removesuffix("_value")
+
+
+def _plain(value: AnyValue) -> Any:
+    match value.WhichOneof("value"):
+        case "array_value":
+            return [_plain(v) for v in value.array_value.values]
+        case "kvlist_value":
+            return {v.key: _plain(v.value) for v in value.kvlist_value.values}
+        case _:
+            return _text(value)[0]
+
+
+def _attributes_json(attributes: Iterable[KeyValue]) -> str:
+    return json.dumps({a.key: _plain(a.value) for a in attributes}, sort_keys=True)
