@@ -1,0 +1,31 @@
+"""Segments in, advice out. Lives here: reading segments, profiles, what documents read, naming, rules, prices, savings.
+
+May not: write anywhere, know OpAMP, HTTP or a Collector's YAML, import a sibling room. `reader` and `profiler` alone import DuckDB.
+"""
+
+from analyzer.engine import Advice, Read, advise
+from analyzer.naming import candidates
+from analyzer.parsers import PromqlWorker
+from analyzer.pricing import parse_price_book, price
+from analyzer.profiler import bucket_seconds, profile, tap_losses, volume
+from analyzer.reader import open_tap
+from analyzer.references.documents import read_documents
+from analyzer.savings import Loss, judge
+
+__all__ = [
+    "Advice",
+    "Loss",
+    "PromqlWorker",
+    "Read",
+    "advise",
+    "bucket_seconds",
+    "candidates",
+    "judge",
+    "open_tap",
+    "parse_price_book",
+    "price",
+    "profile",
+    "read_documents",
+    "tap_losses",
+    "volume",
+]

@@ -1,0 +1,49 @@
+"""Debug log records that a service sends all the time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from flowgate.advice import BlindSpot, DropLogs, Evidence, LogProfile, Policy, Risk, Verdict, raised
+from flowgate.money import Volume
+
+RULE = "debug_logs"
+NO_LOG_QUERIES = BlindSpot("narrowing", "no source of log queries is connected")
+
+
+@dataclass(frozen=True, slots=True)
+class DebugLogs:
+    """A service's records at or below the debug severity, together."""
+
+    service: str
+    records_per_second: float
+    bytes_per_second: float
+
+    @property
+    def volume(self) -> Volume:
+        return Volume(0, 0, self.records_per_second, self.bytes_per_second)
+
+
+def debug_logs(logs: Iterable[LogProfile], policy: Policy) -> tuple[DebugLogs, ...]:
+    """Services that send more than the policy's rate. Records without a severity, or without a service, are never debug."""
+    rates: dict[str, tuple[float, float]] = {}
+    for log in logs:
+        if log.service and 1 <= log.severity_number <= policy.debug_severity_max:
+            records, size = rates.get(log.service, (0.0, 0.0))
+            rates[log.service] = (records + log.records_per_second, size + log.bytes_per_second)
+    return tuple(DebugLogs(s, *rate) for s, rate in sorted(rates.items()) if rate[0] >= policy.debug_records_per_second)
+
+
+def verdict() -> tuple[Verdict, str, Risk]:
+    """Log queries are not read yet, so the word is about supplied artefacts and the risk one step up."""
+    return Verdict.UNREFERENCED, "debug records; not referenced by supplied artefacts", raised(Risk.LOW)
+
+
+def action(found: DebugLogs, policy: Policy) -> DropLogs:
+    return DropLogs(found.service, policy.debug_severity_max)
+
+
+def evidence(found: DebugLogs, policy: Policy) -> tuple[Evidence, ...]:
+    said = f"service.name={found.service!r}, severity number 1..{policy.debug_severity_max}: {found.records_per_second:.1f} records/s"
+    return (Evidence("traffic", expression=said),)

@@ -1,0 +1,38 @@
+"""A metric that nobody reads is waste. What might be read without our seeing it is unknown, never unused."""
+
+from __future__ import annotations
+
+import re
+
+from analyzer.reading import Reading
+from flowgate.advice import Action, DropMetric, Evidence, MetricProfile, Risk, Verdict, raised
+
+RULE = "unused_metric"
+# Written by Prometheus itself or by the translation of OTLP: joins, alerts and `absent()` lean on them without naming them.
+_BUILT_IN = re.compile(r"up|target_info|target\.info|ALERTS|ALERTS_FOR_STATE|scrape_[a-z_]+|otel_scope_info")
+
+
+def is_built_in(metric: str) -> bool:
+    return _BUILT_IN.fullmatch(metric) is not None
+
+
+def verdict(metric: MetricProfile, reading: Reading) -> tuple[Verdict, str, Risk]:
+    """Letter, wording and risk for dropping the metric."""
+    if is_built_in(metric.metric):
+        return Verdict.NEEDED, "built in: read without being named", Risk.HIGH
+    if reading.references:
+        return Verdict.NEEDED, f"read by {len(reading.references)} expression(s)", Risk.HIGH
+    if reading.hiding:
+        return Verdict.UNKNOWN, f"cannot tell: {reading.hiding[0].reason}", Risk.HIGH
+    if reading.narrowing:
+        return Verdict.UNREFERENCED, "not referenced by supplied artefacts", raised(Risk.NONE)
+    return Verdict.UNREFERENCED, "not referenced", Risk.NONE
+
+
+def action(metric: MetricProfile, letter: Verdict) -> Action | None:
+    return DropMetric(metric.metric) if letter is Verdict.UNREFERENCED else None
+
+
+def evidence(metric: MetricProfile, reading: Reading) -> tuple[Evidence, ...]:
+    """What was looked for and not found."""
+    return (Evidence("traffic", expression=f"{metric.metric}: looked for as {', '.join(reading.prom_names)}"),)
