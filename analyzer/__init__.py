@@ -6,13 +6,14 @@ May not: write anywhere, know OpAMP, HTTP or a Collector's YAML, import a siblin
 from analyzer.engine import Advice, Read, advise
 from analyzer.naming import candidates
 from analyzer.parsers import PromqlWorker
-from analyzer.pricing import parse_price_book, price
+from analyzer.pricing import FREE, parse_price_book, price
 from analyzer.profiler import bucket_seconds, profile, tap_losses, volume
 from analyzer.reader import open_tap
 from analyzer.references.documents import read_documents
 from analyzer.savings import Loss, judge
 
 __all__ = [
+    "FREE",
     "Advice",
     "Loss",
     "PromqlWorker",

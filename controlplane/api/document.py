@@ -1,0 +1,29 @@
+"""The OpenAPI document without a running server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from controlplane.api.build import build
+from controlplane.auth import Principal
+from controlplane.collector import Collector
+from controlplane.handlers import Tools
+from controlplane.ports import Analysis, ControlStore
+
+
+def document() -> dict[str, Any]:
+    """What `/openapi.json` serves."""
+    tools = Tools(_Nothing(), Collector(Path()), Path(), Path(), str, lambda: datetime.now(UTC))
+    return build(tools, _ignored, _unpushed).openapi()
+
+
+class _Nothing(ControlStore):
+    """The document is made from the routes alone; no store is ever opened."""
+
+
+def _ignored(_: Analysis) -> None: ...
+
+
+async def _unpushed(_: Principal, __: str) -> None: ...

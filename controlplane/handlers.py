@@ -1,0 +1,428 @@
+"""One use case a function: load, ask the core, save, commit once. Time and new ids come in as arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import analyzer
+from controlplane import auth, rollout
+from controlplane.check import check_actions, check_config
+from controlplane.collector import Collector
+from controlplane.ports import Active, Analysis, ControlStore, Json, SavingRecord, UnitOfWork
+from controlplane.render import render
+from flowgate.advice import Action, Policy, Usage, Waiver
+from flowgate.errors import Conflict, Invalid, NotFound, Problem
+from flowgate.fleet import ConfigBundle, Deployment, DeploymentState, Gateway, GatewayReport, Group, TemplateVersion
+from flowgate.ids import AnalysisId, DeploymentId, GatewayId, GroupId, OrgId, TemplateId, WaiverId, gateway_id, slug
+from flowgate.money import PriceBook, Realised, Volume
+from flowgate.shapes import (
+    action_from_json,
+    blind_spot_json,
+    cost_json,
+    evidence_json,
+    finding_json,
+    recommendation_json,
+    volume_json,
+)
+from flowgate.telemetry import Side, Signal, Window, aligned
+
+DEFAULT_GROUP = GroupId("default")
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What use cases need from outside; `new_id` mints 64 random bits as hex."""
+
+    store: ControlStore
+    collector: Collector
+    segments: Path
+    tap_tokens: Path
+    new_id: Callable[[], str]
+    now: Callable[[], datetime]
+    policy: Policy = Policy()
+
+
+# --- gateways and groups ---------------------------------------------------------------------------------------------------------
+
+
+def ensure_default_group(tools: Tools, org: OrgId, base: str) -> None:
+    """The group `default` with the given base configuration, unless it is there already."""
+    with tools.store.begin() as work:
+        try:
+            work.group(org, DEFAULT_GROUP)
+        except NotFound:
+            bundle = checked(tools, base, ())
+            work.put_group(Group(org, DEFAULT_GROUP, base), active_of(bundle, None, None))
+        auth.write_tap_tokens(work, tools.tap_tokens)
+        work.commit()
+
+
+def register_gateway(tools: Tools, org: OrgId, name: str, group: str) -> tuple[Gateway, str]:
+    """A new gateway and its token, which is shown this once. The tap knows it before this returns."""
+    gateway = Gateway(org, gateway_id(name), GroupId(slug(group, "group")))
+    token = auth.new_token(auth.GATEWAY_PREFIX)
+    with tools.store.begin() as work:
+        work.group(org, gateway.group)
+        work.add_gateway(gateway, auth.digest(token))
+        auth.write_tap_tokens(work, tools.tap_tokens)
+        work.commit()
+    return gateway, token
+
+
+def put_base_config(tools: Tools, org: OrgId, group: str, text: str) -> Active:
+    """Replaces a group's base configuration, keeping its actions. Refused with the place when the result is not valid."""
+    with tools.store.begin() as work:
+        old, active = work.group(org, GroupId(group))
+        actions = _actions(work, org, active)
+        bundle = checked(tools, text, actions)
+        made = active_of(bundle, active.template, active.version)
+        work.put_group(Group(org, old.id, text), made)
+        work.commit()
+    return made
+
+
+def _actions(work: UnitOfWork, org: OrgId, active: Active) -> tuple[Action, ...]:
+    if active.template is None or active.version is None:
+        return ()
+    return work.template_version(org, active.template, active.version).actions
+
+
+def active_of(bundle: ConfigBundle, template: TemplateId | None, version: int | None) -> Active:
+    return Active(bundle.files[0].body, bundle.hash, template, version)
+
+
+# --- render, check ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A bundle and what is wrong with it; `validated_by` None when it never reached the binary."""
+
+    bundle: ConfigBundle
+    problems: tuple[Problem, ...]
+    validated_by: str | None
+
+
+def check(tools: Tools, base: str, actions: Sequence[Action]) -> Checked:
+    """Render → structural check → the gateway's binary, which is asked only about what passed the first."""
+    bundle = render(base, actions)
+    structural = (*check_config(base), *check_config(bundle.files[0].body.decode()))
+    if structural:
+        return Checked(bundle, tuple(dict.fromkeys(structural)), None)
+    return Checked(bundle, tuple(tools.collector.validate(bundle.files[0].body)), tools.collector.version())
+
+
+def checked(tools: Tools, base: str, actions: Sequence[Action]) -> ConfigBundle:
+    """The bundle, or `Invalid` with every place that is wrong."""
+    result = check(tools, base, actions)
+    if result.problems:
+        raise Invalid("the configuration is refused", result.problems)
+    return result.bundle
+
+
+# --- usage and prices --------------------------------------------------------------------------------------------------------------
+
+
+def price_book(work: UnitOfWork, org: OrgId) -> PriceBook:
+    text = work.price_book(org)
+    return analyzer.parse_price_book(text) if text is not None else analyzer.FREE
+
+
+# --- analysis ------------------------------------------------------------------------------------------------------------------------
+
+
+def start_analysis(tools: Tools, org: OrgId, window: Window, gateway: str | None) -> Analysis:
+    """Records an analysis as running; `finish_analysis` does the work."""
+    name = gateway_id(gateway) if gateway is not None else None
+    made = Analysis(org, AnalysisId(tools.new_id()), "running", name, window.start, window.end, tools.now())
+    with tools.store.begin() as work:
+        if name is not None:
+            work.gateway(org, name)
+        work.put_analysis(made)
+        work.commit()
+    return made
+
+
+def finish_analysis(tools: Tools, analysis: Analysis) -> Analysis:
+    """Profiles × references → advice. No transaction is held while it works."""
+    with tools.store.begin() as work:
+        documents, book = work.documents(analysis.org), price_book(work, analysis.org)
+    db = analyzer.open_tap(tools.segments, analysis.org)
+    window = aligned(Window(analysis.start, analysis.end), analyzer.bucket_seconds(db))
+    with analyzer.PromqlWorker() as parse:
+        usage = analyzer.read_documents(documents, parse)
+    seen = analyzer.profile(db, Side.IN, window, analysis.gateway)
+    advice = analyzer.advise(seen, usage, book, tools.policy, tools.now())
+    done = Analysis(
+        analysis.org, analysis.id, "done", analysis.gateway, window.start, window.end, analysis.created, advice_json(advice, usage)
+    )
+    return _put_analysis(tools, done)
+
+
+def fail_analysis(tools: Tools, analysis: Analysis, reason: str) -> Analysis:
+    failed = Analysis(
+        analysis.org, analysis.id, "failed", analysis.gateway, analysis.start, analysis.end, analysis.created, None, reason
+    )
+    return _put_analysis(tools, failed)
+
+
+def _put_analysis(tools: Tools, analysis: Analysis) -> Analysis:
+    with tools.store.begin() as work:
+        work.put_analysis(analysis)
+        work.commit()
+    return analysis
+
+
+def advice_json(advice: analyzer.Advice, usage: Usage) -> Json:
+    return {
+        "totals": {
+            "metrics": advice.metrics,
+            **volume_json(advice.volume),
+            "cost": cost_json(advice.cost),
+            "expressions": usage.expressions,
+            "understood": usage.understood,
+        },
+        "findings": [finding_json(f) for f in advice.findings],
+        "recommendations": [recommendation_json(r) for r in advice.recommendations],
+        "blind_spots": [blind_spot_json(b) for b in advice.blind_spots],
+        "used": [
+            {"metric": u.metric, "prom_names": list(u.prom_names), "read_by": [evidence_json(e) for e in u.read_by]}
+            for u in advice.used
+        ],
+    }
+
+
+def traffic(tools: Tools, org: OrgId, window: Window, gateway: str | None, side: Side) -> Json:
+    """What one side sent in a window, priced."""
+    with tools.store.begin() as work:
+        book = price_book(work, org)
+    db = analyzer.open_tap(tools.segments, org)
+    exact = aligned(window, analyzer.bucket_seconds(db))
+    seen = analyzer.profile(db, side, exact, gateway_id(gateway) if gateway else None)
+    total = sum((m.volume for m in seen.metrics), Volume())
+    return {
+        "window": window_json(exact),
+        "totals": {**volume_json(total), "cost": cost_json(analyzer.price(total, Signal.METRICS, book))},
+        "metrics": [
+            {
+                "metric": m.metric,
+                "unit": m.unit,
+                "kind": m.kind.value,
+                "services": list(m.services),
+                **volume_json(m.volume),
+                "cost": cost_json(analyzer.price(m.volume, Signal.METRICS, book)),
+            }
+            for m in seen.metrics
+        ],
+        "logs": [
+            {
+                "service": row.service,
+                "severity_number": row.severity_number,
+                "records_per_second": round(row.records_per_second, 3),
+                "bytes_per_second": round(row.bytes_per_second, 1),
+            }
+            for row in seen.logs
+        ],
+        "spans": [
+            {
+                "service": row.service,
+                "name": row.name,
+                "spans_per_second": round(row.spans_per_second, 3),
+                "bytes_per_second": round(row.bytes_per_second, 1),
+            }
+            for row in seen.spans
+        ],
+    }
+
+
+def window_json(window: Window) -> Json:
+    return {"start": window.start.isoformat(), "end": window.end.isoformat(), "seconds": window.seconds}
+
+
+# --- templates -------------------------------------------------------------------------------------------------------------------------
+
+
+def sign_waiver(tools: Tools, org: OrgId, scope: str, reason: str, signed_by: str, expires: datetime) -> Waiver:
+    if expires <= tools.now():
+        raise Invalid("the waiver has expired already", (Problem("expires", "a time to come"),))
+    waiver = Waiver(WaiverId(tools.new_id()), org, scope, reason, signed_by, expires)
+    with tools.store.begin() as work:
+        work.add_waiver(waiver)
+        work.commit()
+    return waiver
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What a person asks to put into a template version."""
+
+    name: str
+    analysis: str
+    recommendations: Sequence[str]
+    waiver: str | None
+
+
+def create_template_version(tools: Tools, org: OrgId, asked: Accepted, by: str) -> TemplateVersion:
+    """The next immutable version, holding the actions of accepted recommendations. Raises when the policy is not met, or a protected metric is hit."""
+    template = TemplateId(slug(asked.name, "template"))
+    with tools.store.begin() as work:
+        analysis = work.analysis(org, AnalysisId(asked.analysis))
+        result = analysis.result
+        if result is None:
+            raise Conflict(f"analysis {analysis.id} is {analysis.status}")
+        waiver = _waiver(work, tools, org, template, asked.waiver)
+        _policy(tools.policy, analysis, waiver)
+        actions = _accepted(result, asked.recommendations)
+        problems = check_actions(actions, {u["metric"] for u in result["used"]})
+        if problems:
+            raise Invalid("these actions are refused", tuple(problems))
+        number = 1 + max((v.version for v in work.template_versions(org) if v.template == template), default=0)
+        made = TemplateVersion(org, template, number, actions, tools.now(), by, waiver.id if waiver else None)
+        work.add_template_version(made)
+        work.commit()
+    return made
+
+
+def _waiver(work: UnitOfWork, tools: Tools, org: OrgId, template: TemplateId, waiver: str | None) -> Waiver | None:
+    if waiver is None:
+        return None
+    found = work.waiver(org, WaiverId(waiver))
+    if not found.allows(org, f"template/{template}", tools.now()):
+        raise Invalid("the waiver does not allow this", (Problem("waiver", "expired, or for another scope"),))
+    return found
+
+
+def _policy(policy: Policy, analysis: Analysis, waiver: Waiver | None) -> None:
+    """30 days of queries and 7 of tap, or a waiver. Executed queries are not read yet, so without a waiver the answer is no."""
+    if (analysis.end - analysis.start) < policy.minimum_window:
+        raise Invalid("the window is too short", (Problem("analysis", f"at least {policy.minimum_window.total_seconds():.0f} s"),))
+    if waiver is None:
+        raise Invalid(
+            "the policy is not met",
+            (
+                Problem("waiver", f"{policy.days_of_queries} days of executed queries are asked for; no source of them is connected"),
+                Problem("waiver", f"{policy.days_of_tap} days of tap are asked for; the window has {_days(analysis)}"),
+            ),
+        )
+
+
+def _days(analysis: Analysis) -> str:
+    return f"{(analysis.end - analysis.start).total_seconds() / 86_400:.4f}"
+
+
+def _accepted(result: Mapping[str, Any], chosen: Sequence[str]) -> tuple[Action, ...]:
+    """The actions of the chosen recommendations, in the order of the analysis."""
+    known = {r["id"]: r for r in result["recommendations"]}
+    missing = [c for c in chosen if c not in known]
+    if missing:
+        raise Invalid("unknown recommendations", tuple(Problem("recommendations", m) for m in missing))
+    wanted = set(chosen)
+    listed = [a for i, r in known.items() if i in wanted for a in r["actions"]]
+    return tuple(dict.fromkeys(action_from_json(a) for a in listed))
+
+
+# --- deployments -----------------------------------------------------------------------------------------------------------------------
+
+
+def check_template(tools: Tools, org: OrgId, template: str, version: int, group: str) -> Checked:
+    with tools.store.begin() as work:
+        base, _ = work.group(org, GroupId(group))
+        actions = work.template_version(org, TemplateId(template), version).actions
+    return check(tools, base.base_config, actions)
+
+
+def deploy(tools: Tools, org: OrgId, template: str, version: int, group: str) -> Deployment:
+    """Makes a template version what the group should run. What the checks refuse is never offered: `Invalid` with the places."""
+    result = check_template(tools, org, template, version, group)
+    if result.problems:
+        raise Invalid("the configuration is refused", result.problems)
+    with tools.store.begin() as work:
+        base, _ = work.group(org, GroupId(group))
+        work.put_group(base, active_of(result.bundle, TemplateId(template), version))
+        made = Deployment(
+            org, DeploymentId(tools.new_id()), base.id, TemplateId(template), version, result.bundle.hash,
+            DeploymentState.OFFERED, rollout.Event.NONE_YET.value, tools.now(), None,
+        )  # fmt: skip
+        work.put_deployment(made)
+        _advance(work, tools, made)
+        work.commit()
+    return made
+
+
+def on_report(tools: Tools, report: GatewayReport) -> None:
+    """Keeps what a gateway reported and moves the open deployments of its group."""
+    with tools.store.begin() as work:
+        work.put_report(report)
+        group = work.gateway(report.org, report.gateway).group
+        for deployment in work.deployments(report.org):
+            if deployment.group == group and deployment.state not in rollout.FINAL:
+                _advance(work, tools, deployment)
+        work.commit()
+
+
+def on_gone(tools: Tools, org: OrgId, gateway: GatewayId) -> None:
+    """The gateway's connection ended; what it reported stays what it reported."""
+    with tools.store.begin() as work:
+        report = work.report(org, gateway)
+        if report is not None:
+            work.put_report(replace(report, connected=False))
+            work.commit()
+
+
+def _advance(work: UnitOfWork, tools: Tools, deployment: Deployment) -> None:
+    members = [g.id for g in work.gateways(deployment.org) if g.group == deployment.group]
+    if not members:
+        return
+    reading = rollout.read(deployment.bundle_hash, members, {r.gateway: r for r in work.reports(deployment.org)})
+    work.put_deployment(rollout.step(deployment, reading, tools.now()))
+
+
+def desired(tools: Tools, org: OrgId, gateway: GatewayId) -> Active | None:
+    """What a gateway should run; None when it is not known here any more."""
+    with tools.store.begin() as work:
+        try:
+            return work.group(org, work.gateway(org, gateway).group)[1]
+        except NotFound:
+            return None
+
+
+# --- savings ---------------------------------------------------------------------------------------------------------------------------
+
+
+def measure_saving(tools: Tools, org: OrgId, deployment: str, before: Window, after: Window, gateway: str | None) -> SavingRecord:
+    """Predicted from the first window's `in`, realised from the second window's `in` − `out`, or why that cannot be told."""
+    with tools.store.begin() as work:
+        done = work.deployment(org, DeploymentId(deployment))
+        actions = work.template_version(org, done.template, done.version).actions
+        book = price_book(work, org)
+    db = analyzer.open_tap(tools.segments, org)
+    bucket = analyzer.bucket_seconds(db)
+    first, second = aligned(before, bucket), aligned(after, bucket)
+    name = gateway_id(gateway) if gateway else None
+    predicted = analyzer.volume(db, Side.IN, first, actions, name)
+    sent, left = analyzer.volume(db, Side.IN, second, None, name), analyzer.volume(db, Side.OUT, second, None, name)
+    loss = analyzer.Loss(analyzer.tap_losses(db, second, name))
+    applied = done.finished if done.state is DeploymentState.APPLIED else None
+    saving = analyzer.judge(sent, left, first, second, applied, loss, book)
+    realised = saving if isinstance(saving, Realised) else None
+    result: Json = {
+        "deployment": done.id,
+        "gateway": gateway,
+        "predicted": {**volume_json(predicted), "cost": cost_json(analyzer.price(predicted, Signal.METRICS, book))},
+        "realised": {**volume_json(realised.volume), "cost": cost_json(realised.cost)} if realised else None,
+        "cannot_tell": None if isinstance(saving, Realised) else saving.reason,
+        "before": window_json(first),
+        "after": window_json(second),
+        "in": volume_json(sent),
+        "out": volume_json(left),
+    }
+    record = SavingRecord(org, tools.new_id(), tools.now(), {"id": "", **result})
+    record.result["id"] = record.id
+    with tools.store.begin() as work:
+        work.add_saving(record)
+        work.commit()
+    return record

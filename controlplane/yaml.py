@@ -1,0 +1,43 @@
+"""Reads YAML that somebody else wrote, within limits and without surprises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ryaml
+
+from flowgate.errors import Invalid, Problem
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 32
+
+
+def load_config(text: str) -> dict[str, Any]:
+    """A Collector configuration as plain values. Raises `Invalid`: too large, not YAML, duplicate keys, too deep, not a mapping, no pipelines."""
+    if len(text.encode(errors="replace")) > MAX_BYTES:
+        raise Invalid("the configuration is too large", (Problem("", f"at most {MAX_BYTES} bytes"),))
+    try:
+        value = ryaml.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Invalid("the configuration is not YAML", (Problem("", str(error).splitlines()[0][:300]),)) from None
+    if not isinstance(value, dict):
+        raise Invalid("the configuration is not a mapping", (Problem("", "expected receivers, exporters, service"),))
+    _depth(value, "", 0)
+    service = value.get("service")
+    pipelines = service.get("pipelines") if isinstance(service, dict) else None
+    if not isinstance(pipelines, dict) or not pipelines:
+        raise Invalid("the configuration has no pipelines", (Problem("service/pipelines", "at least one pipeline"),))
+    return value
+
+
+def _depth(value: Any, path: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise Invalid("the configuration is too deep", (Problem(path, f"at most {MAX_DEPTH} levels"),))
+    if isinstance(value, dict):
+        for key, child in value.items():
+            if not isinstance(key, str):
+                raise Invalid("a key is not text", (Problem(path, repr(key)),))
+            _depth(child, f"{path}/{key}" if path else key, depth + 1)
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            _depth(child, f"{path}/{index}", depth + 1)
