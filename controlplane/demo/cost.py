@@ -34,8 +34,11 @@ def quiet(config: str) -> str:
     """The configuration with its own sources silenced, so that only the loader's points are counted."""
     yaml = YAML(typ="safe", pure=True)
     document = yaml.load(config)
-    for pipeline in document["service"]["pipelines"].values():
-        pipeline["receivers"] = [r for r in pipeline["receivers"] if r == "otlp" or r.startswith("forward")]
+    pipelines = document["service"]["pipelines"]
+    for name in [n for n in pipelines if n.endswith("/tap_self")]:
+        del pipelines[name]
+    for pipeline in pipelines.values():
+        pipeline["receivers"] = [r for r in pipeline["receivers"] if r == "otlp" or r.startswith("forward/")]
         pipeline["exporters"] = ["nop" if e == "otlp/backend" else e for e in pipeline["exporters"]]
     document["exporters"]["nop"] = {}
     return json.dumps(document)

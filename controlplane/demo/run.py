@@ -273,14 +273,13 @@ def _report(
     """`demo-report.json`, in the shape of docs/schemas/demo-report.json; `seconds` is added last."""
     truth: list[Json] = json.loads((ROOT / "examples" / "planted.json").read_text())
     facts = demo.api.get(f"/api/v1/gateways/{gateway}")
-    description: Json = facts["description"] or {}
     stats = stage.tap_stats(demo.ports.fixed["tap_http"])
     before, after = windows
     keys = ("series", "prom_series", "points_per_second")
     return {
         "gateway": {
             "collector_version": facts["agent_version"],
-            "supervisor_version": supervisor_version(demo.gateways[gateway], description),
+            "supervisor_version": stage.supervisor_version(),
             "instance_uid": facts["instance_uid"],
             "config_hash": facts["config_hash"],
             "remote_config_status": facts["remote_config_status"],
@@ -305,15 +304,6 @@ def _report(
         "protected": report.protected(analysis["used"], *flows),
         "tap_cost": costs,
     }
-
-
-def supervisor_version(child: Child, description: Json) -> str | None:
-    """The version the Supervisor's binary was built from; None when it does not say."""
-    return description.get("opampsupervisor.version") or _module_version(Path(str(child.process.args[0])))  # type: ignore[index]
-
-
-def _module_version(binary: Path) -> str | None:
-    return binary.name if not binary.exists() else None
 
 
 def _show(console: Console, result: Json, paths: Paths) -> bool:

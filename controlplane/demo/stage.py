@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import httpx
@@ -10,7 +11,7 @@ import httpx
 from controlplane.demo.client import Api
 from controlplane.demo.layout import BINARIES, ROOT, Paths, Ports
 from controlplane.processes import Child, Children, python, says_ready, wait_until
-from flowgate.errors import Unreachable
+from flowgate.errors import Broken, Unreachable
 
 BUCKET_SECONDS = 5
 SEAL_SECONDS = 2
@@ -169,7 +170,7 @@ def start_dashboards(children: Children, ports: Ports, token: str) -> Child:
             "-m", "streamlit", "run", str(ROOT / "dashboards" / "app.py"), "--server.headless=true",
             "--server.address=127.0.0.1", f"--server.port={port}", "--browser.gatherUsageStats=false",
         ),
-        {"FLOWGATE_API": f"http://{at(ports.fixed['api'])}", "FLOWGATE_TOKEN": token},
+        {"FLOWGATE_API": f"http://{at(ports.fixed['api'])}", "FLOWGATE_TOKEN": token, "PYTHONPATH": str(ROOT)},
         ROOT / "dashboards",
     )  # fmt: skip
     wait_until("the cost page", lambda: answers(f"http://{at(port)}/_stcore/health"), 60, child)
@@ -192,3 +193,11 @@ def tap_stats(port: int) -> dict[str, int]:
         raise Unreachable(f"the tap does not answer: {error}") from error
     totals: dict[str, int] = answer.json()
     return totals
+
+
+def supervisor_version() -> str:
+    """What the Supervisor was built from: its binary says `dev`, the module that pins it says which."""
+    named = re.search(r"/cmd/opampsupervisor (v\S+)", (ROOT / "gateway" / "supervisor" / "go.mod").read_text())
+    if named is None:
+        raise Broken("gateway/supervisor/go.mod names no opampsupervisor")
+    return named[1].removeprefix("v")

@@ -29,7 +29,7 @@ QUANTILES = (0.5, 0.9, 0.99)
 
 
 class Message(Protocol):
-    def SerializeToString(self) -> bytes: ...  # noqa: N802  (protobuf's name)
+    def SerializeToString(self) -> bytes: ...
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ def track(metric: Metric, start: int) -> Track:
     return made
 
 
-def _data_points(message: pb.Metric, metric: Metric):  # noqa: ANN202  (protobuf has no public type for a repeated field)
+def _data_points(message: pb.Metric, metric: Metric):
     if metric.kind in ("counter", "updown"):
         message.sum.is_monotonic = metric.kind == "counter"
         message.sum.aggregation_temporality = CUMULATIVE
@@ -83,7 +83,7 @@ def advance(one: Track, chance: random.Random, now: int) -> None:
         point.time_unix_nano = now
 
 
-def _record(point, value: float, metric: Metric) -> None:  # noqa: ANN001  (one of three point messages)
+def _record(point, value: float, metric: Metric) -> None:
     if metric.kind in ("counter", "updown"):
         point.as_double += value
     elif metric.kind == "gauge":
@@ -161,7 +161,9 @@ class PlainService:
 
     def _metrics(self) -> ExportMetricsServiceRequest:
         scope = pb.ScopeMetrics(scope=SCOPE, metrics=[one.message for one in self._tracks])
-        return ExportMetricsServiceRequest(resource_metrics=[pb.ResourceMetrics(resource=self._resource, scope_metrics=[scope])])
+        return ExportMetricsServiceRequest(
+            resource_metrics=[pb.ResourceMetrics(resource=self._resource, scope_metrics=[scope])]
+        )
 
     def _flush(self) -> None:
         lines, self._lines = self._lines, []

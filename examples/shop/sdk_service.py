@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from opentelemetry._logs import SeverityNumber
 from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcLogExporter
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpanExporter
@@ -26,9 +27,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, set_span_in_context
-from opentelemetry.trace import NonRecordingSpan
-from opentelemetry._logs import SeverityNumber
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, set_span_in_context
 
 from examples.shop.catalogue import Metric, resource_attributes
 from examples.shop.traffic import Line, Step, touched, value_of
@@ -102,14 +101,24 @@ class SdkService:
     def __init__(self, name: str, metrics: tuple[Metric, ...], seed: int, exporters: "Exporters") -> None:
         self.name = name
         self._chance = random.Random(f"{seed}/{name}/values")
-        resource = Resource({**resource_attributes(name, seed), "telemetry.sdk.language": "python", "telemetry.sdk.name": "opentelemetry"})
+        resource = Resource(
+            {
+                **resource_attributes(name, seed),
+                "telemetry.sdk.language": "python",
+                "telemetry.sdk.name": "opentelemetry",
+            }
+        )
         self.exporter = CountingExporter(exporters.metrics)
         # The reader's own clock adds the length of an export to every interval; `beat` asks at exact seconds instead.
         self._reader = PeriodicExportingMetricReader(self.exporter, export_interval_millis=math.inf)
-        self._meters = MeterProvider((self._reader,), resource, AlwaysOffExemplarFilter(), shutdown_on_exit=False, views=views(metrics))
+        self._meters = MeterProvider(
+            (self._reader,), resource, AlwaysOffExemplarFilter(), shutdown_on_exit=False, views=views(metrics)
+        )
         self._logs = LoggerProvider(resource, shutdown_on_exit=False)
         self._logs.add_log_record_processor(BatchLogRecordProcessor(exporters.logs, BATCH_DELAY_MS))
-        self._traces = TracerProvider(resource=resource, shutdown_on_exit=False, id_generator=SeededIds(random.Random(f"{seed}/{name}/ids")))
+        self._traces = TracerProvider(
+            resource=resource, shutdown_on_exit=False, id_generator=SeededIds(random.Random(f"{seed}/{name}/ids"))
+        )
         self._traces.add_span_processor(BatchSpanProcessor(exporters.spans, schedule_delay_millis=BATCH_DELAY_MS))
         self._logger = self._logs.get_logger(SCOPE, SCOPE_VERSION)
         self._tracer = self._traces.get_tracer(SCOPE, SCOPE_VERSION)
@@ -184,7 +193,12 @@ class Exporters:
 
 def grpc_exporters(address: str) -> Exporters:
     """`address` is host:port without TLS."""
-    common = {"endpoint": f"http://{address}", "insecure": True, "timeout": EXPORT_TIMEOUT, "channel_options": GRPC_OPTIONS}
+    common = {
+        "endpoint": f"http://{address}",
+        "insecure": True,
+        "timeout": EXPORT_TIMEOUT,
+        "channel_options": GRPC_OPTIONS,
+    }
     return Exporters(GrpcMetricExporter(**common), GrpcLogExporter(**common), GrpcSpanExporter(**common))
 
 

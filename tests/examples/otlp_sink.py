@@ -27,7 +27,9 @@ class OtlpSink:
 
     def __enter__(self):
         self._grpc = grpc.server(ThreadPoolExecutor(4))
-        metrics_grpc.add_MetricsServiceServicer_to_server(Grpc(self.take, metrics.ExportMetricsServiceResponse), self._grpc)
+        metrics_grpc.add_MetricsServiceServicer_to_server(
+            Grpc(self.take, metrics.ExportMetricsServiceResponse), self._grpc
+        )
         logs_grpc.add_LogsServiceServicer_to_server(Grpc(self.take, logs.ExportLogsServiceResponse), self._grpc)
         traces_grpc.add_TraceServiceServicer_to_server(Grpc(self.take, traces.ExportTraceServiceResponse), self._grpc)
         self.grpc = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
@@ -123,13 +125,22 @@ def points_of(request):
                 kind = metric.WhichOneof("data")
                 data = getattr(metric, kind)
                 for point in data.data_points:
-                    identity = (resource, scope_metrics.scope.name, metric.name, metric.unit, kind, frozenset(attributes_of(point).items()))
+                    identity = (
+                        resource,
+                        scope_metrics.scope.name,
+                        metric.name,
+                        metric.unit,
+                        kind,
+                        frozenset(attributes_of(point).items()),
+                    )
                     yield identity, prom_series(kind, point)
 
 
 def prom_series(kind, point):
     """What a Prometheus-shaped backend stores for one stream."""
-    return {"histogram": lambda: len(point.explicit_bounds) + 3, "summary": lambda: len(point.quantile_values) + 2}.get(kind, lambda: 1)()
+    return {"histogram": lambda: len(point.explicit_bounds) + 3, "summary": lambda: len(point.quantile_values) + 2}.get(
+        kind, lambda: 1
+    )()
 
 
 def series_of(requests):
