@@ -106,4 +106,3 @@ def serve() -> None:
     print(flush=True)
     for line in sys.stdin:
         print(json.dumps(_json(parse_one(json.loads(line)))), flush=True)
-

@@ -84,9 +84,7 @@ def _view(db: duckdb.DuckDBPyConnection, root: Path, table: str, listed: list[Js
 
 
 def _segments_view(db: duckdb.DuckDBPyConnection, listed: list[Json]) -> None:
-    db.execute(
-        "CREATE TABLE segments (id VARCHAR, gateway VARCHAR, side VARCHAR, start TIMESTAMP, end_ TIMESTAMP, bucket_seconds INTEGER)"
-    )
+    db.execute("CREATE TABLE segments (id VARCHAR, gateway VARCHAR, side VARCHAR, start TIMESTAMP, end_ TIMESTAMP, bucket_seconds INTEGER)")
     rows = [[s["id"], s["gateway"], s["side"], s["start"], s["end"], s["bucket_seconds"]] for s in listed]
     if rows:
         db.executemany("INSERT INTO segments VALUES (?, ?, ?, ?::TIMESTAMPTZ::TIMESTAMP, ?::TIMESTAMPTZ::TIMESTAMP, ?)", rows)

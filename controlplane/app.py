@@ -54,9 +54,7 @@ class ControlPlane:
 
 def wire(settings: Settings, store: ControlStore) -> ControlPlane:
     """One wiring for every way to start. Raises `Broken` when the collector's binary or the data folder cannot be used."""
-    tools = Tools(
-        store, Collector(settings.collector), settings.segment_root, settings.data / "tap-tokens.json", _new_id, _now
-    )
+    tools = Tools(store, Collector(settings.collector), settings.segment_root, settings.data / "tap-tokens.json", _new_id, _now)
     auth.bootstrap(store, settings.data / "admin-token")
     handlers.ensure_default_group(tools, DEFAULT_ORG, _base(settings.base_config))
     jobs = Jobs(tools)

@@ -16,8 +16,23 @@ Config = Mapping[str, Any]
 ALLOWED: Mapping[str, frozenset[str]] = {
     "receivers": frozenset({"otlp", "prometheus", "hostmetrics", "filelog", "file_log", "fluentforward", "nop"}),
     "processors": frozenset(
-        "batch memory_limiter filter transform attributes resource metricstransform groupbyattrs redaction probabilistic_sampler "
-        "tail_sampling logdedup interval cumulativetodelta deltatocumulative".split()
+        [
+            "batch",
+            "memory_limiter",
+            "filter",
+            "transform",
+            "attributes",
+            "resource",
+            "metricstransform",
+            "groupbyattrs",
+            "redaction",
+            "probabilistic_sampler",
+            "tail_sampling",
+            "logdedup",
+            "interval",
+            "cumulativetodelta",
+            "deltatocumulative",
+        ]
     ),
     "exporters": frozenset({"otlp", "otlp_grpc", "otlphttp", "otlp_http", "prometheusremotewrite", "debug", "nop"}),
     "connectors": frozenset({"forward", "routing"}),

@@ -31,6 +31,7 @@ from flowgate.shapes import (
 from flowgate.telemetry import Side, Signal, Window, aligned
 
 DEFAULT_GROUP = GroupId("default")
+DEFAULT_POLICY = Policy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Tools:
     tap_tokens: Path
     new_id: Callable[[], str]
     now: Callable[[], datetime]
-    policy: Policy = Policy()
+    policy: Policy = DEFAULT_POLICY
 
 
 # --- gateways and groups ---------------------------------------------------------------------------------------------------------
@@ -164,9 +165,7 @@ def finish_analysis(tools: Tools, analysis: Analysis) -> Analysis:
 
 
 def fail_analysis(tools: Tools, analysis: Analysis, reason: str) -> Analysis:
-    failed = Analysis(
-        analysis.org, analysis.id, "failed", analysis.gateway, analysis.start, analysis.end, analysis.created, None, reason
-    )
+    failed = Analysis(analysis.org, analysis.id, "failed", analysis.gateway, analysis.start, analysis.end, analysis.created, None, reason)
     return _put_analysis(tools, failed)
 
 
@@ -190,8 +189,7 @@ def advice_json(advice: analyzer.Advice, usage: Usage) -> Json:
         "recommendations": [recommendation_json(r) for r in advice.recommendations],
         "blind_spots": [blind_spot_json(b) for b in advice.blind_spots],
         "used": [
-            {"metric": u.metric, "prom_names": list(u.prom_names), "read_by": [evidence_json(e) for e in u.read_by]}
-            for u in advice.used
+            {"metric": u.metric, "prom_names": list(u.prom_names), "read_by": [evidence_json(e) for e in u.read_by]} for u in advice.used
         ],
     }
 

@@ -391,9 +391,7 @@ def _analysis(r: Row) -> Analysis:
 def _version(r: Row) -> TemplateVersion:
     actions = tuple(action_from_json(a) for a in (json.loads(r["actions"]) if isinstance(r["actions"], str) else r["actions"]))
     waiver = WaiverId(r["waiver"]) if r["waiver"] else None
-    return TemplateVersion(
-        OrgId(r["org"]), TemplateId(r["template"]), r["version"], actions, _time(r["created"]), r["created_by"], waiver
-    )
+    return TemplateVersion(OrgId(r["org"]), TemplateId(r["template"]), r["version"], actions, _time(r["created"]), r["created_by"], waiver)
 
 
 def _deployment(r: Row) -> Deployment:

@@ -126,5 +126,7 @@ def top_metrics(frame: pl.DataFrame) -> alt.Chart:
     return (
         alt.Chart(frame.head(TOP))
         .mark_bar()
-        .encode(x=alt.X("cost:Q", title="cost per 30 days"), y=alt.Y("metric:N", sort="-x", title=None), tooltip=["metric", "series", "cost"])
+        .encode(
+            x=alt.X("cost:Q", title="cost per 30 days"), y=alt.Y("metric:N", sort="-x", title=None), tooltip=["metric", "series", "cost"]
+        )
     )

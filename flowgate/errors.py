@@ -1,14 +1,14 @@
 """Errors say whose fault it is.
 
-    FlowgateError
-    ├── Refused          theirs: the request, token, document or config is wrong; doing it again does not help
-    │   ├── Unauthorized     no or a wrong credential
-    │   ├── NotFound         names something that does not exist (or belongs to another org)
-    │   ├── Conflict         names something that exists already, or has moved on
-    │   └── Invalid          carries the places that are wrong
-    ├── Busy             later: try again after `retry_after` seconds
-    ├── Unreachable      a peer or port cannot be had
-    └── Broken           ours, or the machine's: a full disk, an unwritable folder, a missing toolchain
+FlowgateError
+├── Refused          theirs: the request, token, document or config is wrong; doing it again does not help
+│   ├── Unauthorized     no or a wrong credential
+│   ├── NotFound         names something that does not exist (or belongs to another org)
+│   ├── Conflict         names something that exists already, or has moved on
+│   └── Invalid          carries the places that are wrong
+├── Busy             later: try again after `retry_after` seconds
+├── Unreachable      a peer or port cannot be had
+└── Broken           ours, or the machine's: a full disk, an unwritable folder, a missing toolchain
 """
 
 from __future__ import annotations

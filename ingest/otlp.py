@@ -363,9 +363,7 @@ class _Work:
 
     def batch(self) -> Batch:
         kept = len(self.points) + len(self.logs) + len(self.spans)
-        return Batch(
-            kept + self.rejected.total(), tuple(self.points), tuple(self.logs), tuple(self.spans), dict(self.rejected)
-        )
+        return Batch(kept + self.rejected.total(), tuple(self.points), tuple(self.logs), tuple(self.spans), dict(self.rejected))
 
 
 _SHAPED = frozenset({Kind.HISTOGRAM, Kind.SUMMARY})

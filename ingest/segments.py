@@ -93,9 +93,7 @@ class SegmentStore:
             raise Broken(f"{root}/staging.duckdb cannot be opened: {str(error).splitlines()[0]}") from error
         return store
 
-    def stage(
-        self, pending: Mapping[Source, Pending], series: Mapping[int, SeriesRow], kv: Mapping[int, KvRow]
-    ) -> None:
+    def stage(self, pending: Mapping[Source, Pending], series: Mapping[int, SeriesRow], kv: Mapping[int, KvRow]) -> None:
         """Writes drained rows to the staging file and commits. Raises `Broken` when the disk is full."""
         try:
             self._db.execute("BEGIN")
@@ -130,9 +128,7 @@ class SegmentStore:
 
     # --- staging ---
 
-    def _stage_source(
-        self, source: Source, rows: Pending, series: Mapping[int, SeriesRow], kv: Mapping[int, KvRow]
-    ) -> None:
+    def _stage_source(self, source: Source, rows: Pending, series: Mapping[int, SeriesRow], kv: Mapping[int, KvRow]) -> None:
         segment = self._open.get(source)
         if segment is None:
             segment = self._open[source] = uuid.uuid4().hex[:16]
@@ -329,9 +325,7 @@ def _arrow(table: str, columns: Mapping[str, list[Any]]) -> pa.Table:
 
 def _staging(path: Path) -> duckdb.DuckDBPyConnection:
     db = duckdb.connect(str(path), config={"autoinstall_known_extensions": "false", "threads": "1"})
-    db.execute(
-        "CREATE TABLE IF NOT EXISTS staged (segment VARCHAR, org VARCHAR, gateway VARCHAR, side VARCHAR, rejected VARCHAR)"
-    )
+    db.execute("CREATE TABLE IF NOT EXISTS staged (segment VARCHAR, org VARCHAR, gateway VARCHAR, side VARCHAR, rejected VARCHAR)")
     for table, columns in TABLES.items():
         listed = ", ".join(f'"{name}" {_SQL[kind]}' for name, kind in columns.items())
         db.execute(f"CREATE TABLE IF NOT EXISTS stage_{table} (segment VARCHAR, {listed})")

@@ -59,9 +59,7 @@ class Pending:
     log_counts: dict[tuple[int, str, int], list[float]] = field(default_factory=dict[tuple[int, str, int], list[float]])
     logs: list[tuple[LogItem, float]] = field(default_factory=list[tuple[LogItem, float]])
     logs_seen: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
-    span_counts: dict[tuple[int, str, str, int], list[float]] = field(
-        default_factory=dict[tuple[int, str, str, int], list[float]]
-    )
+    span_counts: dict[tuple[int, str, str, int], list[float]] = field(default_factory=dict[tuple[int, str, str, int], list[float]])
     spans: list[tuple[SpanItem, float]] = field(default_factory=list[tuple[SpanItem, float]])
     rejected: Counter[str] = field(default_factory=Counter[str])
 
@@ -204,4 +202,3 @@ def _log_weight(seen: int, samples: int) -> int:
 
 def _rank(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(errors="replace"), digest_size=8).digest(), "big")
-

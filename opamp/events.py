@@ -73,13 +73,4 @@ class Disconnected:
     """The agent said goodbye."""
 
 
-Event = (
-    Seen
-    | Described
-    | HealthReported
-    | ConfigReported
-    | EffectiveConfigReported
-    | ComponentsReported
-    | StateLost
-    | Disconnected
-)
+Event = Seen | Described | HealthReported | ConfigReported | EffectiveConfigReported | ComponentsReported | StateLost | Disconnected

@@ -11,9 +11,32 @@ Json = dict[str, Any]
 
 _PROMETHEUS = frozenset({"prometheus", "amazonprometheus", "grafana-amazonprometheus-datasource", "victoriametrics-metrics-datasource"})
 _OTHERS = frozenset(
-    "loki tempo jaeger zipkin elasticsearch opensearch influxdb graphite mysql postgres mssql cloudwatch datadog testdata "
-    "grafana-testdata-datasource grafana-pyroscope-datasource pyroscope parca dashboard datasource grafana __expr__ stackdriver "
-    "grafana-postgresql-datasource".split()
+    [
+        "loki",
+        "tempo",
+        "jaeger",
+        "zipkin",
+        "elasticsearch",
+        "opensearch",
+        "influxdb",
+        "graphite",
+        "mysql",
+        "postgres",
+        "mssql",
+        "cloudwatch",
+        "datadog",
+        "testdata",
+        "grafana-testdata-datasource",
+        "grafana-pyroscope-datasource",
+        "pyroscope",
+        "parca",
+        "dashboard",
+        "datasource",
+        "grafana",
+        "__expr__",
+        "stackdriver",
+        "grafana-postgresql-datasource",
+    ]
 )
 
 

@@ -29,8 +29,37 @@ _NUMERIC = re.compile(r"(_ms|_s|__from|__to)$")
 _IDENTIFIER = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_:.]+")
 _KEYWORDS = frozenset(
-    "and or unless by without on ignoring group_left group_right offset bool start end inf nan sum min max avg group stddev stdvar count "
-    "count_values bottomk topk quantile limitk limit_ratio".split()
+    [
+        "and",
+        "or",
+        "unless",
+        "by",
+        "without",
+        "on",
+        "ignoring",
+        "group_left",
+        "group_right",
+        "offset",
+        "bool",
+        "start",
+        "end",
+        "inf",
+        "nan",
+        "sum",
+        "min",
+        "max",
+        "avg",
+        "group",
+        "stddev",
+        "stdvar",
+        "count",
+        "count_values",
+        "bottomk",
+        "topk",
+        "quantile",
+        "limitk",
+        "limit_ratio",
+    ]
 )
 
 
@@ -61,7 +90,10 @@ def read_expressions(expressions: Sequence[tuple[str, Mapping[str, tuple[str, ..
     variants = [list(substitutions(text, options)) for text, options in expressions]
     flat = list(itertools.chain.from_iterable(itertools.chain.from_iterable(variants)))
     answers = iter(parse(flat))
-    return [_first_of_all(text, [[next(answers) for _ in tries] for tries in each]) for (text, _), each in zip(expressions, variants, strict=True)]
+    return [
+        _first_of_all(text, [[next(answers) for _ in tries] for tries in each])
+        for (text, _), each in zip(expressions, variants, strict=True)
+    ]
 
 
 def _first_of_all(text: str, each: list[list[Answer]]) -> Answer:

@@ -62,9 +62,7 @@ def choose_ports(gateways: int) -> Ports:
         return port
 
     fixed = {name: take(name, port) for name, port in FIXED.items()}
-    each = tuple(
-        {name: take(f"gateway-{k}/{name}", port + 100 * k) for name, port in PER_GATEWAY.items()} for k in range(gateways)
-    )
+    each = tuple({name: take(f"gateway-{k}/{name}", port + 100 * k) for name, port in PER_GATEWAY.items()} for k in range(gateways))
     return Ports(fixed, each, tuple(moved))
 
 

@@ -113,8 +113,20 @@ def checks(report: Json) -> list[Check]:
     return [
         Check("config applied", gateway["remote_config_status"] == "applied", str(gateway["remote_config_status"])),
         Check("gateway healthy", gateway["healthy"] is True, str(gateway["healthy"])),
-        Check("planted", len(rows) >= PLANTED_AT_LEAST and not wrong, f"{len(rows) - len(wrong)} of {len(rows)} as expected {wrong or ''}".strip()),
+        Check(
+            "planted",
+            len(rows) >= PLANTED_AT_LEAST and not wrong,
+            f"{len(rows) - len(wrong)} of {len(rows)} as expected {wrong or ''}".strip(),
+        ),
         *saving_checks(report["predicted"], report["realised"]),
-        Check("backend counts what left", within(after, out, BACKEND_TOLERANCE), f"out {out:,.1f}/s, backend {after:,.1f}/s ({share(after, out)})"),
-        Check("protected metrics flow", bool(report["protected"]) and not dry, f"{len(report['protected']) - len(dry)} of {len(report['protected'])} {dry or ''}".strip()),
+        Check(
+            "backend counts what left",
+            within(after, out, BACKEND_TOLERANCE),
+            f"out {out:,.1f}/s, backend {after:,.1f}/s ({share(after, out)})",
+        ),
+        Check(
+            "protected metrics flow",
+            bool(report["protected"]) and not dry,
+            f"{len(report['protected']) - len(dry)} of {len(report['protected'])} {dry or ''}".strip(),
+        ),
     ]

@@ -150,9 +150,7 @@ def _start(steps: Steps, ports: Ports, paths: Paths, children: Children) -> Demo
         stage.start_control_plane(children, ports, paths)
         api = Api(f"http://{stage.at(ports.fixed['api'])}", paths.admin_token.read_text().strip())
     with steps.step("tap", "tap"):
-        stage.start_tap(
-            children, "tap", paths.segments, ports.fixed["tap_grpc"], ports.fixed["tap_http"], paths.tokens
-        )
+        stage.start_tap(children, "tap", paths.segments, ports.fixed["tap_grpc"], ports.fixed["tap_http"], paths.tokens)
     backend = Reader(f"http://{stage.at(ports.fixed['backend_metrics'])}/metrics")
     backend.start()
     demo = Demo(ports, paths, children, steps, api, backend)
@@ -171,9 +169,7 @@ def _start_gateways(demo: Demo) -> None:
     for k in range(len(demo.ports.gateways)):
         name = f"gateway-{k}"
         demo.tokens[name] = demo.api.post("/api/v1/gateways", {"name": name})["token"]
-        demo.gateways[name] = stage.start_gateway(
-            demo.children, demo.ports, demo.paths, k, name, demo.tokens[name]
-        )
+        demo.gateways[name] = stage.start_gateway(demo.children, demo.ports, demo.paths, k, name, demo.tokens[name])
     for name, child in demo.gateways.items():
         stage.wait_in_sync(demo.api, name, child)
 

@@ -16,9 +16,7 @@ UNREACHABLE = 4
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.shop", description="A seeded OTLP workload of a small shop."
-    )
+    parser = argparse.ArgumentParser(prog="python -m examples.shop", description="A seeded OTLP workload of a small shop.")
     parser.add_argument("--otlp-grpc", default="127.0.0.1:4317", metavar="HOST:PORT")
     parser.add_argument("--otlp-http", default="127.0.0.1:4318", metavar="HOST:PORT")
     parser.add_argument("--fluent", metavar="HOST:PORT", help="Fluent Forward listener; without it no legacy log lines")

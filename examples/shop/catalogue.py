@@ -111,9 +111,7 @@ def frontend() -> tuple[Metric, ...]:
         ("shop.frontend.assets.served", "counter", "By", "Bytes of static files.", {"type": ("css", "js", "png", "svg", "woff2", "webp")}, 90_000),
         ("shop.frontend.asset.compression", "gauge", "1", "Compressed share of static bytes.", {"type": ("css", "js", "svg")}, 0.3),
     )  # fmt: skip
-    return http_metrics("frontend", ("/", "/list", "/product/:id", "/basket")) + tuple(
-        Metric("frontend", *row) for row in table
-    )
+    return http_metrics("frontend", ("/", "/list", "/product/:id", "/basket")) + tuple(Metric("frontend", *row) for row in table)
 
 
 def cart(seed: int) -> tuple[Metric, ...]:

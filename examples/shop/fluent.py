@@ -19,9 +19,7 @@ def pack(value: Packable) -> bytes:
         return bytes([value]) if value < 128 else b"\xcf" + struct.pack(">Q", value)
     if isinstance(value, list):
         return _head(len(value), (0x90, 16), None, 0xDC, 0xDD) + b"".join(map(pack, value))
-    return _head(len(value), (0x80, 16), None, 0xDE, 0xDF) + b"".join(
-        pack(key) + pack(item) for key, item in value.items()
-    )
+    return _head(len(value), (0x80, 16), None, 0xDE, 0xDF) + b"".join(pack(key) + pack(item) for key, item in value.items())
 
 
 def _head(length: int, fix: tuple[int, int], eight: int | None, sixteen: int, thirty_two: int) -> bytes:

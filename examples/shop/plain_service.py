@@ -161,9 +161,7 @@ class PlainService:
 
     def _metrics(self) -> ExportMetricsServiceRequest:
         scope = pb.ScopeMetrics(scope=SCOPE, metrics=[one.message for one in self._tracks])
-        return ExportMetricsServiceRequest(
-            resource_metrics=[pb.ResourceMetrics(resource=self._resource, scope_metrics=[scope])]
-        )
+        return ExportMetricsServiceRequest(resource_metrics=[pb.ResourceMetrics(resource=self._resource, scope_metrics=[scope])])
 
     def _flush(self) -> None:
         lines, self._lines = self._lines, []

@@ -111,9 +111,7 @@ class SdkService:
         self.exporter = CountingExporter(exporters.metrics)
         # The reader's own clock adds the length of an export to every interval; `beat` asks at exact seconds instead.
         self._reader = PeriodicExportingMetricReader(self.exporter, export_interval_millis=math.inf)
-        self._meters = MeterProvider(
-            (self._reader,), resource, AlwaysOffExemplarFilter(), shutdown_on_exit=False, views=views(metrics)
-        )
+        self._meters = MeterProvider((self._reader,), resource, AlwaysOffExemplarFilter(), shutdown_on_exit=False, views=views(metrics))
         self._logs = LoggerProvider(resource, shutdown_on_exit=False)
         self._logs.add_log_record_processor(BatchLogRecordProcessor(exporters.logs, BATCH_DELAY_MS))
         self._traces = TracerProvider(

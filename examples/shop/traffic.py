@@ -49,9 +49,7 @@ def touched(metric: Metric, count: int, chance: random.Random) -> Iterator[int]:
 def value_of(metric: Metric, chance: random.Random) -> float:
     """The next value to record: an increase of a counter, a change of an up-down counter, else a measurement."""
     if metric.kind == "counter":
-        return (
-            chance.expovariate(1 / max(metric.middle, 1e-9)) if metric.unit == "By" else arrivals(metric.middle, chance)
-        )
+        return chance.expovariate(1 / max(metric.middle, 1e-9)) if metric.unit == "By" else arrivals(metric.middle, chance)
     if metric.kind == "updown":
         return chance.choice((-1, 0, 0, 1))
     if metric.kind == "gauge":
@@ -102,9 +100,7 @@ def lines(service: str, chance: random.Random) -> Iterator[Line]:
 def debug_line(service: str, chance: random.Random) -> Line:
     key = f"{chance.getrandbits(48):012x}"
     if service == "cart":
-        return Line(
-            "DEBUG", f"cache lookup key=cart:{key} hit={chance.random() < 0.8}", {"cache.shard": chance.randrange(16)}
-        )
+        return Line("DEBUG", f"cache lookup key=cart:{key} hit={chance.random() < 0.8}", {"cache.shard": chance.randrange(16)})
     return Line(
         "DEBUG",
         f"provider frame {key} state={chance.choice(('open', 'sent', 'acked'))}",

@@ -20,7 +20,16 @@ ACTIONS: list[Json] = [
 
 
 def item(**fields: object) -> Json:
-    return {"name": "n", "kind": "waste", "signal": "metrics", "rule": "unused_metric", "metric": None, "label": None, "service": None, **fields}
+    return {
+        "name": "n",
+        "kind": "waste",
+        "signal": "metrics",
+        "rule": "unused_metric",
+        "metric": None,
+        "label": None,
+        "service": None,
+        **fields,
+    }
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,7 @@ class OtlpSink:
 
     def __enter__(self):
         self._grpc = grpc.server(ThreadPoolExecutor(4))
-        metrics_grpc.add_MetricsServiceServicer_to_server(
-            Grpc(self.take, metrics.ExportMetricsServiceResponse), self._grpc
-        )
+        metrics_grpc.add_MetricsServiceServicer_to_server(Grpc(self.take, metrics.ExportMetricsServiceResponse), self._grpc)
         logs_grpc.add_LogsServiceServicer_to_server(Grpc(self.take, logs.ExportLogsServiceResponse), self._grpc)
         traces_grpc.add_TraceServiceServicer_to_server(Grpc(self.take, traces.ExportTraceServiceResponse), self._grpc)
         self.grpc = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
@@ -138,9 +136,7 @@ def points_of(request):
 
 def prom_series(kind, point):
     """What a Prometheus-shaped backend stores for one stream."""
-    return {"histogram": lambda: len(point.explicit_bounds) + 3, "summary": lambda: len(point.quantile_values) + 2}.get(
-        kind, lambda: 1
-    )()
+    return {"histogram": lambda: len(point.explicit_bounds) + 3, "summary": lambda: len(point.quantile_values) + 2}.get(kind, lambda: 1)()
 
 
 def series_of(requests):

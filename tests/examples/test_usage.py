@@ -38,9 +38,7 @@ def every_expression(path):
         return [rule["expr"] for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
     board = json.loads(path.read_text())
     variables = board["templating"]["list"]
-    asked = [
-        re.fullmatch(r"label_values\((.+), *\w+\)", one["definition"])[1] for one in variables if one["type"] == "query"
-    ]
+    asked = [re.fullmatch(r"label_values\((.+), *\w+\)", one["definition"])[1] for one in variables if one["type"] == "query"]
     options = {one["name"]: one["query"].split(",") for one in variables if one["type"] == "custom"}
     shown = [target["expr"] for panel in panels(board["panels"]) for target in panel.get("targets", ())]
     noted = [one["expr"] for one in board["annotations"]["list"] if "expr" in one]
@@ -176,7 +174,4 @@ def test_the_node_documents_read_a_realistic_part_of_node_exporter_and_host_metr
 def test_the_price_book_holds_exact_amounts():
     book = yaml.safe_load((EXAMPLES / "price-book.yaml").read_text())
     assert book["metrics"] == {"per": "prom_series", "amount": "0.0080"}
-    assert all(
-        isinstance(book[signal]["amount"], str) and Decimal(book[signal]["amount"]) > 0
-        for signal in ("metrics", "logs", "traces")
-    )
+    assert all(isinstance(book[signal]["amount"], str) and Decimal(book[signal]["amount"]) > 0 for signal in ("metrics", "logs", "traces"))

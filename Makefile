@@ -1,0 +1,65 @@
+# Every target is a plain command: read it here, or run it by hand.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: help setup gateway demo test test-unit test-tap test-api test-opamp test-ui lint types lock docs clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .setup.stamp  ## virtual environment .venv with flowgate in it
+
+.setup.stamp: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { echo "Python 3.11 is needed; name it with PYTHON=..." >&2; exit 5; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3 -m venv does not work here: install python3-venv" >&2; exit 5; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+gateway: setup  ## Collector, Supervisor and node_exporter into gateway/build/
+	@gateway/build.sh
+
+demo: setup gateway  ## the whole loop on real processes; ARGS=--once checks itself and exits
+	@$(BIN)/flowgate demo $(ARGS)
+
+test: setup gateway lint types  ## everything CI runs
+	$(BIN)/python -m pytest tests -m e2e
+	$(BIN)/python -m pytest tests -m "not e2e" -n 2
+
+test-unit: setup  ## what needs no binary and no other process
+	$(BIN)/python -m pytest tests -m "not e2e and not binary" -n 2
+
+test-tap: setup  ## the tap
+	$(BIN)/python -m pytest tests/ingest tests/contracts
+
+test-api: setup  ## the control plane
+	$(BIN)/python -m pytest tests/controlplane tests/contracts
+
+test-opamp: setup  ## the protocol
+	$(BIN)/python -m pytest tests/opamp
+
+test-ui: setup  ## the pages
+	$(BIN)/python -m pytest tests/dashboards
+
+lint: setup  ## ruff, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: setup  ## pyright, strict on every room
+	$(BIN)/pyright
+
+lock:  ## constraints.txt and requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform linux --all-extras --group dev --no-emit-index-url --no-header --no-annotate \
+	  pyproject.toml -o constraints.txt
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform linux --all-extras --group dev --no-emit-index-url --no-header --no-annotate \
+	  --generate-hashes -c constraints.txt pyproject.toml -o requirements.lock
+
+docs: setup  ## the reference pages that are made from code
+	$(BIN)/flowgate openapi > docs/openapi.json
+
+clean:  ## what was built and written
+	rm -rf gateway/build flowgate-data .setup.stamp $(VENV)
