@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from typing import Any, get_args
 
-import ryaml
+from ryaml import loads as yaml_loads  # pyright: ignore[reportPrivateImportUsage] - its stubs forget to re-export
 
 from flowgate.errors import Invalid, Problem
 from flowgate.money import BYTES_PER_GIGABYTE, SECONDS_PER_PERIOD, Cost, Price, PriceBook, PriceUnit, Volume
@@ -38,7 +38,7 @@ def _units(volume: Volume, per: PriceUnit) -> Decimal:
 def parse_price_book(text: str) -> PriceBook:
     """A price book from YAML: name, version, currency and, for metrics, logs and traces, `{per, amount}`. Raises `Invalid` with the place."""
     try:
-        value = ryaml.loads(text)
+        value = yaml_loads(text)
     except ValueError as error:
         raise Invalid("the price book is not YAML", (Problem("", str(error).splitlines()[0]),)) from None
     if not isinstance(value, dict):

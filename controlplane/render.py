@@ -93,7 +93,7 @@ def dumped(config: Config) -> bytes:
     """YAML with every string in double quotes, so that no scalar is read as another type; keys in the base's order."""
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
-    yaml.default_style = '"'
+    yaml.default_style = '"'  # pyright: ignore[reportAttributeAccessIssue] - annotated as always None
     yaml.width = 2**30
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[attr-defined]
     yaml.representer.add_representer(int, _plain("tag:yaml.org,2002:int", str))

@@ -13,12 +13,12 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="FLOWGATE_", frozen=True, extra="ignore")
 
-    data: Path = Field(Path("flowgate-data"), description="Folder for everything the control plane writes.")
-    segments: Path | None = Field(None, description="Folder of the tap's sealed segments; default: `segments` in the data folder.")
-    api_listen: str = Field("127.0.0.1:8000", description="Address of the API.")
-    opamp_listen: str = Field("127.0.0.1:4320", description="Address of the OpAMP endpoint; the API serves it too.")
-    collector: Path = Field(Path("gateway/build/otelcol-flowgate"), description="The gateway's own binary, which judges configurations.")
-    base_config: Path = Field(Path("gateway/base.yaml"), description="Base configuration of the group `default`, used at the first start.")
+    data: Path = Field(default=Path("flowgate-data"), description="Folder for everything the control plane writes.")
+    segments: Path | None = Field(default=None, description="Folder of the tap's sealed segments; default: `segments` in the data folder.")
+    api_listen: str = Field(default="127.0.0.1:8000", description="Address of the API.")
+    opamp_listen: str = Field(default="127.0.0.1:4320", description="Address of the OpAMP endpoint; the API serves it too.")
+    collector: Path = Field(default=Path("gateway/build/otelcol-flowgate"), description="The gateway's own binary, which judges configurations.")
+    base_config: Path = Field(default=Path("gateway/base.yaml"), description="Base configuration of the group `default`, used at the first start.")
 
     @property
     def segment_root(self) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from sqlalchemy import event
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError, OperationalError
 
@@ -131,7 +132,7 @@ class SqlStore:
             raise Broken(f"{path} cannot be opened: {getattr(error, 'orig', error)}") from error
 
     @contextmanager
-    def begin(self) -> Iterator[SqlUnitOfWork]:
+    def begin(self) -> Generator[SqlUnitOfWork]:
         """A transaction that holds the write lock from its start, so that what it read is still so when it writes."""
         with self._engine.connect() as connection:
             yield SqlUnitOfWork(connection)
@@ -144,8 +145,8 @@ class SqlStore:
 def _engine(path: Path) -> sa.Engine:
     # Python's sqlite3 would begin transactions on its own, and only before writes; ours begin by `_begin`, with the write lock.
     engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 10.0, "isolation_level": None})
-    sa.event.listen(engine, "connect", _settings)
-    sa.event.listen(engine, "begin", _begin)
+    event.listen(engine, "connect", _settings)
+    event.listen(engine, "begin", _begin)
     return engine
 
 

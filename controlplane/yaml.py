@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import ryaml
+from ryaml import loads as yaml_loads  # pyright: ignore[reportPrivateImportUsage] - its stubs forget to re-export
 
 from flowgate.errors import Invalid, Problem
 
@@ -17,7 +17,7 @@ def load_config(text: str) -> dict[str, Any]:
     if len(text.encode(errors="replace")) > MAX_BYTES:
         raise Invalid("the configuration is too large", (Problem("", f"at most {MAX_BYTES} bytes"),))
     try:
-        value = ryaml.loads(text)
+        value = yaml_loads(text)
     except (ValueError, RecursionError) as error:
         raise Invalid("the configuration is not YAML", (Problem("", str(error).splitlines()[0][:300]),)) from None
     if not isinstance(value, dict):

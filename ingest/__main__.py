@@ -53,7 +53,7 @@ def hash_key(root: Path) -> bytes:
 def run(settings: TapSettings) -> int:
     """Serves until SIGTERM or SIGINT. Raises `Unreachable` for a taken port and `Broken` for a folder that cannot be written."""
     key = hash_key(settings.data)
-    sock = _listen(settings.http)
+    sock = _listen(settings.http, "OTLP/HTTP")
     store = SegmentStore.open(settings.data, settings.bucket_seconds)
     tap = Tap(
         Decoder(key, Limits(past_seconds=round(settings.retention_hours * 3600))),
@@ -92,19 +92,20 @@ async def _serve(tap: Tap, sock: socket.socket) -> None:
     await task
 
 
-def _listen(address: str) -> socket.socket:
+def _listen(address: str, what: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, int(port)))
     except OSError as error:
-        raise Unreachable(f"port {port} (tap, OTLP/HTTP) cannot be had: {error.strerror}") from error
+        raise Unreachable(f"port {port} (tap, {what}) cannot be had: {error.strerror}") from error
     sock.listen(1024)
     return sock
 
 
 def _bind(server: object, address: str) -> None:
+    _listen(address, "OTLP/gRPC").close()  # asked first, since gRPC writes lines of its own when a port is taken
     try:
         bound = server.add_insecure_port(address)  # type: ignore[attr-defined]
     except RuntimeError as error:

@@ -135,8 +135,12 @@ def parse(signal: Signal, body: bytes, encoding: Encoding) -> Request:
         if encoding == "protobuf":
             return _REQUESTS[signal].FromString(body)
         message = _REQUESTS[signal]()
-        json_format.ParseDict(_with_base64_ids(json.loads(body), 0), message, ignore_unknown_fields=True)
-    except (DecodeError, json_format.ParseError, ValueError, RecursionError) as error:
+        value = json.loads(body)
+        if not isinstance(value, dict):
+            raise ValueError("the body is not a JSON object")
+        json_format.ParseDict(_with_base64_ids(value, 0), message, ignore_unknown_fields=True)
+    except (DecodeError, json_format.ParseError, ValueError, RecursionError, TypeError, AttributeError) as error:
+        # protobuf's JSON parser answers some shapes that are not the message's with the last two
         raise Malformed(f"not an OTLP {signal.value} request: {error}") from None
     return message
 
@@ -382,7 +386,9 @@ def _points(metric: Metric) -> Sequence[Any]:
 def _kind(metric: Metric) -> tuple[Kind, Temporality, bool]:
     data = metric.WhichOneof("data") or "gauge"
     holder = getattr(metric, data)
-    temporality = _TEMPORALITY[holder.aggregation_temporality] if data in _WITH_TEMPORALITY else "unspecified"
+    # An enum that is open: a number this version does not know is as good as none.
+    number = holder.aggregation_temporality if data in _WITH_TEMPORALITY else 0
+    temporality = _TEMPORALITY[number] if 0 <= number < len(_TEMPORALITY) else "unspecified"
     return Kind(data), temporality, bool(data == "sum" and holder.is_monotonic)
 
 

@@ -318,7 +318,7 @@ def _at_ns(ns: int) -> datetime:
     return _EPOCH + timedelta(microseconds=ns // 1000)
 
 
-def _arrow(table: str, columns: Mapping[str, list[Any]]) -> pa.Table:
+def _arrow(table: str, columns: Mapping[str, list[Any]]) -> Any:
     schema = pa.schema([(name, _ARROW[kind]) for name, kind in TABLES[table].items()])
     return pa.table(dict(columns), schema=schema)
 

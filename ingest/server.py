@@ -43,6 +43,9 @@ _SERVICES: Mapping[Signal, str] = {
 _TYPES: Mapping[str, Encoding] = {"application/x-protobuf": "protobuf", "application/json": "json"}
 
 
+_GZIP_ERRORS: tuple[type[Exception], ...] = (zlib.error, isal_zlib.IsalError)  # pyright: ignore[reportAssignmentType] - its stubs name a class Exception
+
+
 class TooLarge(Refused):
     """A body over the limit."""
 
@@ -306,7 +309,7 @@ def inflater(encoding: str) -> Callable[[bytes | None, int], bytes]:
             return b""
         try:
             return bytes(stream.decompress(chunk, room)) if chunk else b""
-        except isal_zlib.error as error:
+        except _GZIP_ERRORS as error:
             raise Malformed(f"not gzip: {error}") from None
 
     return inflate

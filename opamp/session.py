@@ -189,7 +189,7 @@ class AgentSession:
     )
     description: Mapping[str, str] = field(default_factory=dict[str, str])
     healthy: bool | None = None
-    config: tuple[bytes, int, str] | None = None
+    config: tuple[bytes, RemoteConfigStatuses, str] | None = None
     files: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     refused: str | None = None
     _sequence: int = 0
@@ -209,7 +209,7 @@ class AgentSession:
         if "config" in self._changed and self.config is not None:
             digest, status, error = self.config
             message.remote_config_status.last_remote_config_hash = digest
-            message.remote_config_status.status = RemoteConfigStatuses.ValueType(status)
+            message.remote_config_status.status = status
             message.remote_config_status.error_message = error
         self._changed.clear()
         return message.SerializeToString()
@@ -232,7 +232,7 @@ class AgentSession:
             self.files = {n: f.body for n, f in message.remote_config.config.config_map.items()}
             self.became(message.remote_config.config_hash, RemoteConfigStatuses.RemoteConfigStatuses_APPLIED)
 
-    def became(self, digest: bytes, status: int, error: str = "") -> None:
+    def became(self, digest: bytes, status: RemoteConfigStatuses, error: str = "") -> None:
         """What the agent says of a configuration."""
         self.config = (digest, status, error)
         self._changed.add("config")

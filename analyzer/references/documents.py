@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import ryaml
+from ryaml import loads_all as yaml_loads_all  # pyright: ignore[reportPrivateImportUsage] - its stubs forget to re-export
 
 from analyzer.references.grafana import Expression, Item, Unread, dashboard_of, read_dashboard
 from analyzer.references.promql import Answer, NotUnderstood, Parse, read_expressions
@@ -54,7 +54,7 @@ def _load(text: str) -> Iterable[Any]:
     stripped = text.lstrip("\ufeff \t\r\n")
     if stripped[:1] in "{[" and stripped[:2] != "{{":
         return [json.loads(stripped)]
-    return ryaml.loads_all(text)
+    return yaml_loads_all(text)
 
 
 def _part(part: Any) -> Iterator[Item]:

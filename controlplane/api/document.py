@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from controlplane.api.build import build
 from controlplane.auth import Principal
 from controlplane.collector import Collector
 from controlplane.handlers import Tools
-from controlplane.ports import Analysis, ControlStore
+from controlplane.ports import Analysis, ControlStore, UnitOfWork
+from flowgate.errors import Broken
 
 
 def document() -> dict[str, Any]:
@@ -21,6 +23,9 @@ def document() -> dict[str, Any]:
 
 class _Nothing(ControlStore):
     """The document is made from the routes alone; no store is ever opened."""
+
+    def begin(self) -> AbstractContextManager[UnitOfWork]:
+        raise Broken("the document needs no store")
 
 
 def _ignored(_: Analysis) -> None: ...

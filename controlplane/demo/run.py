@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -48,7 +48,7 @@ class Steps:
     seconds: dict[str, float] = field(default_factory=dict[str, float])
 
     @contextmanager
-    def step(self, name: str, text: str) -> Iterator[None]:
+    def step(self, name: str, text: str) -> Generator[None]:
         began = time.monotonic()
         self.console.print(f"· {text} …", end="", highlight=False)
         yield
@@ -56,7 +56,7 @@ class Steps:
         self.console.print(f" {self.seconds[name]:.1f} s", highlight=False)
 
     @contextmanager
-    def waiting(self, name: str, text: str, seconds: float) -> Iterator[None]:
+    def waiting(self, name: str, text: str, seconds: float) -> Generator[None]:
         """A step of known length, with a bar where there is a terminal."""
         began = time.monotonic()
         columns = (TextColumn("· {task.description}"), BarColumn(), TimeRemainingColumn())

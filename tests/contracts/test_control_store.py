@@ -1,0 +1,183 @@
+"""What every `ControlStore` promises; the fake passes it too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from controlplane.ports import Active, Analysis, ControlStore, SavingRecord
+from controlplane.store import SqlStore
+from flowgate.advice import DropLogs, DropMetric, Waiver
+from flowgate.errors import Conflict, NotFound
+from flowgate.fleet import ConfigStatus, Deployment, DeploymentState, Gateway, GatewayReport, Group, TemplateVersion
+from flowgate.ids import AnalysisId, DeploymentId, GatewayId, GroupId, OrgId, TemplateId, WaiverId
+from flowgate.ports import Identity
+from tests.fakes import MemoryStore
+
+A, B = OrgId("a"), OrgId("b")
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+G = GatewayId("g")
+ACTIVE = Active(b"x: 1", b"h" * 32, None, None)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ControlStore]:
+    made = MemoryStore() if request.param == "memory" else SqlStore(tmp_path / "control.db")
+    with made.begin() as work:
+        work.add_org(A)
+        work.add_org(B)
+        work.commit()
+    yield made
+    if isinstance(made, SqlStore):
+        made.close()
+
+
+def deployment(org: OrgId = A, name: str = "d", at: datetime = NOW) -> Deployment:
+    return Deployment(org, DeploymentId(name), GroupId("g"), TemplateId("t"), 1, b"h", DeploymentState.OFFERED, "why", at, None)
+
+
+def test_leaving_without_commit_undoes_everything(store: ControlStore) -> None:
+    with store.begin() as work:
+        work.put_document(A, "p", "text")
+    with store.begin() as work:
+        assert list(work.documents(A)) == []
+
+
+def test_an_error_undoes_everything(store: ControlStore) -> None:
+    def half_done() -> None:
+        with store.begin() as work:
+            work.put_document(A, "p", "text")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        half_done()
+    with store.begin() as work:
+        assert list(work.documents(A)) == []
+
+
+def test_what_was_committed_is_there(store: ControlStore) -> None:
+    with store.begin() as work:
+        work.put_document(A, "p", "text")
+        work.commit()
+    with store.begin() as work:
+        assert list(work.documents(A)) == [("p", "text")]
+
+
+def test_an_org_sees_nothing_of_another(store: ControlStore) -> None:
+    with store.begin() as work:
+        work.put_document(A, "p", "text")
+        work.put_price_book(A, "book")
+        work.put_group(Group(A, GroupId("g"), "base"), ACTIVE)
+        work.add_gateway(Gateway(A, G, GroupId("g")), "digest")
+        work.put_analysis(Analysis(A, AnalysisId("n"), "running", None, NOW, NOW, NOW))
+        work.add_waiver(Waiver(WaiverId("w"), A, "s", "r", "who", NOW))
+        work.add_template_version(TemplateVersion(A, TemplateId("t"), 1, (DropMetric("m"),), NOW, "who", None))
+        work.put_deployment(deployment())
+        work.put_report(GatewayReport(A, G, "00", True, NOW))
+        work.add_saving(SavingRecord(A, "s", NOW, {}))
+        work.commit()
+    with store.begin() as work:
+        lists = (work.documents, work.gateways, work.analyses, work.template_versions, work.deployments, work.reports, work.savings)
+        assert [len(read(B)) for read in lists] == [0] * len(lists)
+        assert [len(read(A)) for read in lists] == [1] * len(lists)
+        assert work.price_book(B) is None
+        assert work.report(B, G) is None
+        for read in (
+            lambda: work.gateway(B, G),
+            lambda: work.group(B, GroupId("g")),
+            lambda: work.analysis(B, AnalysisId("n")),
+            lambda: work.waiver(B, WaiverId("w")),
+            lambda: work.template_version(B, TemplateId("t"), 1),
+            lambda: work.deployment(B, DeploymentId("d")),
+            lambda: work.delete_document(B, "p"),
+        ):
+            with pytest.raises(NotFound):
+                read()
+
+
+def test_names_are_unique_within_an_org_only(store: ControlStore) -> None:
+    with store.begin() as work:
+        work.add_gateway(Gateway(A, G, GroupId("g")), "one")
+        work.add_gateway(Gateway(B, G, GroupId("g")), "two")
+        with pytest.raises(Conflict):
+            work.add_gateway(Gateway(A, G, GroupId("g")), "three")
+
+
+def test_a_token_belongs_to_one_gateway(store: ControlStore) -> None:
+    with store.begin() as work:
+        work.add_gateway(Gateway(A, G, GroupId("g")), "one")
+        with pytest.raises(Conflict):
+            work.add_gateway(Gateway(B, GatewayId("h"), GroupId("g")), "one")
+
+
+def test_tokens_lead_to_their_owner(store: ControlStore) -> None:
+    with store.begin() as work:
+        work.add_user_token(B, "user")
+        work.add_gateway(Gateway(A, G, GroupId("g")), "gate")
+        assert work.user_org("user") == B
+        assert work.user_org("gate") is None
+        assert work.gateway_identity("gate") == Identity(A, G)
+        assert work.gateway_identity("user") is None
+        assert list(work.gateway_tokens()) == [("gate", Identity(A, G))]
+
+
+def test_a_template_version_is_immutable(store: ControlStore) -> None:
+    version = TemplateVersion(A, TemplateId("t"), 1, (DropMetric("m"), DropLogs("s", 8)), NOW, "who", WaiverId("w"))
+    with store.begin() as work:
+        work.add_template_version(version)
+        with pytest.raises(Conflict):
+            work.add_template_version(version)
+        assert work.template_version(A, TemplateId("t"), 1) == version
+
+
+def test_values_come_back_as_they_went_in(store: ControlStore) -> None:
+    report = GatewayReport(
+        A, G, "0a", True, NOW, "1.2", {"k": "v"}, 7, b"\x01", ConfigStatus.FAILED, "why", False, "StatusOK", "oops", NOW, "eff", ("receivers/otlp",)
+    )
+    analysis = Analysis(A, AnalysisId("n"), "done", G, NOW, NOW + timedelta(seconds=1), NOW, {"a": [1, None]}, None)
+    waiver = Waiver(WaiverId("w"), A, "scope", "reason", "who", NOW)
+    with store.begin() as work:
+        work.put_report(report)
+        work.put_analysis(analysis)
+        work.add_waiver(waiver)
+        work.put_deployment(deployment())
+        work.put_group(Group(A, GroupId("g"), "base"), ACTIVE)
+        work.commit()
+    with store.begin() as work:
+        assert work.report(A, G) == report
+        assert work.analysis(A, analysis.id) == analysis
+        assert work.waiver(A, waiver.id) == waiver
+        assert work.deployment(A, DeploymentId("d")) == deployment()
+        assert work.group(A, GroupId("g")) == (Group(A, GroupId("g"), "base"), ACTIVE)
+
+
+def test_a_fact_that_was_not_reported_stays_missing(store: ControlStore) -> None:
+    bare = GatewayReport(A, G, "0a", False, NOW)
+    with store.begin() as work:
+        work.put_report(bare)
+        assert work.report(A, G) == bare
+
+
+def test_newest_comes_first(store: ControlStore) -> None:
+    with store.begin() as work:
+        for k in range(3):
+            work.put_deployment(deployment(name=f"d{k}", at=NOW + timedelta(seconds=k)))
+        assert [d.id for d in work.deployments(A)] == ["d2", "d1", "d0"]
+
+
+def test_putting_again_replaces(store: ControlStore) -> None:
+    with store.begin() as work:
+        work.put_price_book(A, "one")
+        work.put_price_book(A, "two")
+        work.put_document(A, "p", "one")
+        work.put_document(A, "p", "two")
+        assert work.price_book(A) == "two"
+        assert list(work.documents(A)) == [("p", "two")]
+
+
+def test_an_unknown_org_cannot_own_anything(store: ControlStore) -> None:
+    with store.begin() as work, pytest.raises(NotFound):
+        work.add_user_token(OrgId("nobody"), "digest")

@@ -1,0 +1,146 @@
+"""Segments appear whole, survive a kill as promised, and hold exactly the contract's columns."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from flowgate.errors import Broken
+from flowgate.ids import DEFAULT_ORG, GatewayId, OrgId
+from flowgate.ports import Identity
+from flowgate.telemetry import TABLES, Side, Window
+from ingest.otlp import Decoder
+from ingest.segments import TEMPORARY, FolderSegments, SegmentStore, read_segments
+from ingest.tap import Buffer, Settings, Source
+from tests.ingest.otlp_bodies import NOW, every_kind, gauge, logs, spans
+
+SOURCE = Source(Identity(DEFAULT_ORG, GatewayId("g")), Side.IN)
+
+
+def staged(store: SegmentStore, *requests: object, source: Source = SOURCE) -> None:
+    decoder, buffer = Decoder(b"k"), Buffer(Settings(bucket_seconds=5))
+    for request in requests:
+        buffer.add(source, decoder.decode(request, NOW), decoder.series)  # type: ignore[arg-type]
+    store.stage(buffer.drain(), decoder.series, decoder.kv)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SegmentStore:
+    return SegmentStore.open(tmp_path / "s", 5)
+
+
+def rows(store: SegmentStore, table: str) -> list[dict[str, object]]:
+    files = sorted(store.root.glob(f"*/*/*/*/{table}.parquet"))
+    return [r for f in files for r in pq.read_table(f).to_pylist()]
+
+
+def test_a_segment_holds_the_columns_of_the_contract(store: SegmentStore) -> None:
+    staged(store, every_kind(), logs(5, 9), spans("a"))
+    (segment,) = store.seal()
+    for table, columns in TABLES.items():
+        schema = pq.read_schema(store.root / segment.path / f"{table}.parquet")
+        assert schema.names == list(columns), table
+    assert {t: n for t, n in segment.rows.items()} == {
+        "kv": 1, "series": 5, "points": 5, "log_counts": 2, "logs": 2, "span_counts": 1, "spans": 1,
+    }  # fmt: skip
+
+
+def test_rows_staged_at_different_moments_become_one(store: SegmentStore) -> None:
+    staged(store, gauge(3.0, 1.0))
+    staged(store, gauge(5.0, at=NOW + 2 * 10**9))
+    store.seal()
+    (point,) = rows(store, "points")
+    assert (point["count"], point["first"], point["last"], point["min"], point["max"]) == (3, 3.0, 5.0, 1.0, 5.0)
+    assert len(rows(store, "series")) == 1
+
+
+def test_a_bucket_without_any_value_has_no_extremes(store: SegmentStore) -> None:
+    staged(store, gauge(float("nan")))
+    store.seal()
+    (point,) = rows(store, "points")
+    assert (point["count"], point["min"], point["max"]) == (1, None, None)
+
+
+def test_the_manifest_lists_what_is_sealed_and_the_source_reads_it(store: SegmentStore) -> None:
+    staged(store, gauge(1.0))
+    (segment,) = store.seal()
+    moment = datetime.fromtimestamp(NOW / 1e9, UTC)
+    source = FolderSegments(store.root)
+    assert source.segments(DEFAULT_ORG, Window(moment, moment + timedelta(seconds=1))) == (segment,)
+    assert source.segments(OrgId("other"), Window(moment, moment + timedelta(seconds=1))) == ()
+    assert source.segments(DEFAULT_ORG, Window(moment - timedelta(seconds=20), moment - timedelta(seconds=10))) == ()
+
+
+def test_nothing_staged_seals_nothing(store: SegmentStore) -> None:
+    assert store.seal() == ()
+    assert read_segments(store.root) == []
+
+
+def test_each_source_has_segments_of_its_own(store: SegmentStore) -> None:
+    staged(store, gauge(1.0))
+    staged(store, gauge(1.0), source=SOURCE._replace(side=Side.OUT))
+    assert {s.side for s in store.seal()} == {Side.IN, Side.OUT}
+
+
+def test_what_was_staged_before_a_kill_is_sealed_at_the_next_start(store: SegmentStore) -> None:
+    staged(store, gauge(1.0))
+    store.close()  # no seal: as a kill leaves it
+    again = SegmentStore.open(store.root, 5)
+    assert [s.rows["points"] for s in read_segments(again.root)] == [1]
+    assert again.seal() == ()
+
+
+def test_a_kill_between_rename_and_delete_does_not_count_twice(store: SegmentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    staged(store, gauge(1.0))
+    monkeypatch.setattr(SegmentStore, "_forget", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        store.seal()
+    monkeypatch.undo()
+    store.close()
+    again = SegmentStore.open(store.root, 5)
+    assert len(read_segments(again.root)) == 1
+    assert len(json.loads((again.root / "manifest.json").read_text())["segments"]) == 1
+
+
+def test_a_half_written_segment_is_removed_at_the_next_start(store: SegmentStore) -> None:
+    half = store.root / f"{TEMPORARY}dead"
+    half.mkdir()
+    (half / "points.parquet").write_bytes(b"PAR1")
+    store.close()
+    SegmentStore.open(store.root, 5)
+    assert not half.exists()
+
+
+def test_old_segments_retire(store: SegmentStore) -> None:
+    staged(store, gauge(1.0))
+    (segment,) = store.seal()
+    assert store.retire(segment.window.end) == 0
+    assert store.retire(segment.window.end + timedelta(seconds=1)) == 1
+    assert not (store.root / segment.path).exists()
+    assert json.loads((store.root / "manifest.json").read_text()) == {"segments": []}
+
+
+def test_rejected_items_are_written_into_the_segment(store: SegmentStore) -> None:
+    staged(store, gauge(1.0), gauge(1.0, at=NOW - 10**6 * 10**9))
+    (segment,) = store.seal()
+    assert segment.rejected == {"skewed": 1}
+
+
+def test_a_folder_below_a_file_is_one_clear_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Broken, match="cannot be written"):
+        SegmentStore.open(tmp_path / "file" / "s", 5)
+
+
+def test_a_second_tap_on_one_store_is_refused(store: SegmentStore) -> None:
+    import subprocess
+    import sys
+
+    code = f"from pathlib import Path; from ingest.segments import SegmentStore; SegmentStore.open(Path({str(store.root)!r}), 5)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert run.returncode != 0
+    assert "staging.duckdb cannot be opened" in run.stderr
