@@ -17,8 +17,12 @@ class Settings(BaseSettings):
     segments: Path | None = Field(default=None, description="Folder of the tap's sealed segments; default: `segments` in the data folder.")
     api_listen: str = Field(default="127.0.0.1:8000", description="Address of the API.")
     opamp_listen: str = Field(default="127.0.0.1:4320", description="Address of the OpAMP endpoint; the API serves it too.")
-    collector: Path = Field(default=Path("gateway/build/otelcol-flowgate"), description="The gateway's own binary, which judges configurations.")
-    base_config: Path = Field(default=Path("gateway/base.yaml"), description="Base configuration of the group `default`, used at the first start.")
+    collector: Path = Field(
+        default=Path("gateway/build/otelcol-flowgate"), description="The gateway's own binary, which judges configurations."
+    )
+    base_config: Path = Field(
+        default=Path("gateway/base.yaml"), description="Base configuration of the group `default`, used at the first start."
+    )
 
     @property
     def segment_root(self) -> Path:

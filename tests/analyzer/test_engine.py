@@ -26,7 +26,9 @@ BOOK = PriceBook("b", 1, "USD", Price(Decimal("0.01"), "prom_series"), Price(Dec
 
 
 def metric(name: str, kind: Kind = Kind.GAUGE, unit: str = "", series: int = 1, labels: tuple[LabelProfile, ...] = ()) -> MetricProfile:
-    return MetricProfile(name, unit, kind, "cumulative", kind is Kind.SUM, Volume(series, series, float(series), 50.0 * series), ("s",), labels)
+    return MetricProfile(
+        name, unit, kind, "cumulative", kind is Kind.SUM, Volume(series, series, float(series), 50.0 * series), ("s",), labels
+    )
 
 
 def sent(*metrics: MetricProfile, logs: tuple[LogProfile, ...] = ()) -> Profile:
@@ -89,7 +91,9 @@ def test_one_unit_that_is_read_protects_the_name() -> None:
     assert verdicts(profile, reads(rule("size_seconds > 1"))) == {}
 
 
-@given(st.lists(st.sampled_from(["a_metric", "b_metric", "c_metric", "{", "x + "]), max_size=6), st.sampled_from(["a_metric", "d_metric", "{"]))
+@given(
+    st.lists(st.sampled_from(["a_metric", "b_metric", "c_metric", "{", "x + "]), max_size=6), st.sampled_from(["a_metric", "d_metric", "{"])
+)
 def test_more_documents_never_shrink_what_is_protected(documents: list[str], more: str) -> None:
     def texts(names: list[str]) -> list[str]:
         return [n if n == "{" else rule(n) for n in names]
@@ -134,7 +138,14 @@ def test_a_label_counts_as_explosive_from_its_bounds_on(distinct: int, without: 
 
 @pytest.mark.parametrize(
     ("severity", "service", "rate", "found"),
-    [(5, "cart", 1.0, True), (8, "cart", 1.0, True), (9, "cart", 9.0, False), (0, "cart", 9.0, False), (5, "", 9.0, False), (5, "cart", 0.09, False)],
+    [
+        (5, "cart", 1.0, True),
+        (8, "cart", 1.0, True),
+        (9, "cart", 9.0, False),
+        (0, "cart", 9.0, False),
+        (5, "", 9.0, False),
+        (5, "cart", 0.09, False),
+    ],
 )
 def test_debug_logs_are_those_with_a_debug_severity_and_a_service(severity: int, service: str, rate: float, found: bool) -> None:
     advice = advise(sent(logs=(LogProfile(service, severity, rate, rate * 100),)), reads(rule("up")), BOOK, Policy(), NOW)
@@ -154,7 +165,9 @@ def test_costs_are_exact_decimals() -> None:
     assert price(Volume(1, 3, 0, 0), Signal.METRICS, BOOK).amount == Decimal("0.03")
     assert price(Volume(bytes_per_second=1000.0), Signal.LOGS, BOOK).amount == Decimal("1.296")
     assert price(Volume(bytes_per_second=1000.0), Signal.TRACES, BOOK).amount == 0
-    assert price(Volume(2, 12, 1.0, 0), Signal.METRICS, replace(BOOK, metrics=Price(Decimal("0.000001"), "samples"))).amount == Decimal("15.552")
+    assert price(Volume(2, 12, 1.0, 0), Signal.METRICS, replace(BOOK, metrics=Price(Decimal("0.000001"), "samples"))).amount == Decimal(
+        "15.552"
+    )
     assert price(Volume(5, 9), Signal.METRICS, FREE).amount == 0
 
 
@@ -204,7 +217,15 @@ def test_what_was_saved_is_in_minus_out() -> None:
     ],
 )
 def test_what_cannot_be_told_says_why(change: dict[str, object], words: str) -> None:
-    facts: dict[str, object] = {"sent": Volume(1), "left": Volume(), "before": WINDOW, "after": AFTER, "applied": APPLIED, "loss": Loss(0), "book": BOOK}
+    facts: dict[str, object] = {
+        "sent": Volume(1),
+        "left": Volume(),
+        "before": WINDOW,
+        "after": AFTER,
+        "applied": APPLIED,
+        "loss": Loss(0),
+        "book": BOOK,
+    }
     saving = judge(**{**facts, **change})  # type: ignore[arg-type]
     assert isinstance(saving, CannotTell)
     assert words in saving.reason

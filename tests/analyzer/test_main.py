@@ -56,7 +56,9 @@ def test_the_only_document_broken_is_exit_3(segments: Path, tmp_path: Path, caps
 
 
 @pytest.mark.parametrize("missing", ["segments", "usage"])
-def test_what_does_not_exist_is_one_sentence_and_exit_3(segments: Path, tmp_path: Path, missing: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_does_not_exist_is_one_sentence_and_exit_3(
+    segments: Path, tmp_path: Path, missing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "rules.yaml").write_text(RULES)
     usage = tmp_path / ("nothing" if missing == "usage" else "rules.yaml")
     assert main([str(tmp_path / "none" if missing == "segments" else segments), str(usage)]) == 3

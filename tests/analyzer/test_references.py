@@ -88,13 +88,17 @@ def test_options_of_a_variable_are_all_read() -> None:
     assert selected("sum($m)", m=("orders", "carts")).metrics == {"orders", "carts"}
 
 
-@pytest.mark.parametrize("expression", ["$metric", "sum($metric)", '{job="a"}', '{__name__=~".+"}', '{__name__!="x"}', '{__name__=~"a.*"}', "${m}{a='b'}"])
+@pytest.mark.parametrize(
+    "expression", ["$metric", "sum($metric)", '{job="a"}', '{__name__=~".+"}', '{__name__!="x"}', '{__name__=~"a.*"}', "${m}{a='b'}"]
+)
 def test_a_name_that_could_be_any_is_not_a_reference_but_a_blind_spot(expression: str) -> None:
     answer = read(expression)
     assert isinstance(answer, NotUnderstood)
 
 
-@pytest.mark.parametrize("expression", ["rate(some_metric[5m]", "some_metric ++ ", "some_metric{a=}", "foo(some_metric)", "(" * 300 + "some_metric" + ")" * 300])
+@pytest.mark.parametrize(
+    "expression", ["rate(some_metric[5m]", "some_metric ++ ", "some_metric{a=}", "foo(some_metric)", "(" * 300 + "some_metric" + ")" * 300]
+)
 def test_what_does_not_parse_touches_the_names_in_it(expression: str) -> None:
     answer = read(expression)
     assert isinstance(answer, NotUnderstood)
@@ -146,10 +150,17 @@ TARGET = {"targets": [{"expr": "wanted", "datasource": {"type": "prometheus"}}]}
         json.dumps({"panels": [{"type": "row", "collapsed": True, "panels": [{"panels": [TARGET]}]}]}),
         json.dumps({"rows": [{"panels": [TARGET]}]}),
         json.dumps({"panels": [], "templating": {"list": [{"name": "v", "type": "query", "query": "label_values(wanted, pod)"}]}}),
-        json.dumps({"panels": [], "templating": {"list": [{"name": "v", "type": "query", "query": {"query": "query_result(max(wanted))"}}]}}),
+        json.dumps(
+            {"panels": [], "templating": {"list": [{"name": "v", "type": "query", "query": {"query": "query_result(max(wanted))"}}]}}
+        ),
         json.dumps({"panels": [], "templating": {"list": [{"name": "v", "type": "query", "definition": "wanted"}]}}),
         json.dumps({"panels": [], "annotations": {"list": [{"name": "a", "expr": "wanted > 1"}]}}),
-        json.dumps({"panels": [{"targets": [{"expr": "wanted"}], "datasource": "$ds"}], "templating": {"list": [{"name": "ds", "type": "datasource", "query": "prometheus"}]}}),
+        json.dumps(
+            {
+                "panels": [{"targets": [{"expr": "wanted"}], "datasource": "$ds"}],
+                "templating": {"list": [{"name": "ds", "type": "datasource", "query": "prometheus"}]},
+            }
+        ),
         "groups:\n- name: g\n  rules:\n  - {alert: A, expr: wanted > 1}\n",
         "groups:\n- name: g\n  rules:\n  - {record: r, expr: sum(wanted)}\n",
         "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nspec:\n  groups:\n  - name: g\n    rules:\n    - {alert: A, expr: wanted}\n",

@@ -135,7 +135,23 @@ def test_a_template_version_is_immutable(store: ControlStore) -> None:
 
 def test_values_come_back_as_they_went_in(store: ControlStore) -> None:
     report = GatewayReport(
-        A, G, "0a", True, NOW, "1.2", {"k": "v"}, 7, b"\x01", ConfigStatus.FAILED, "why", False, "StatusOK", "oops", NOW, "eff", ("receivers/otlp",)
+        A,
+        G,
+        "0a",
+        True,
+        NOW,
+        "1.2",
+        {"k": "v"},
+        7,
+        b"\x01",
+        ConfigStatus.FAILED,
+        "why",
+        False,
+        "StatusOK",
+        "oops",
+        NOW,
+        "eff",
+        ("receivers/otlp",),
     )
     analysis = Analysis(A, AnalysisId("n"), "done", G, NOW, NOW + timedelta(seconds=1), NOW, {"a": [1, None]}, None)
     waiver = Waiver(WaiverId("w"), A, "scope", "reason", "who", NOW)

@@ -326,9 +326,9 @@ def test_random_requests_never_break_it(api: Api) -> None:
     headers = {"authorization": f"Bearer {api.token}"}
 
     for operation in schema.get_all_operations():
-        test = settings(max_examples=5, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), derandomize=True, database=None)(
-            _given(operation.ok(), headers)
-        )
+        test = settings(
+            max_examples=5, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), derandomize=True, database=None
+        )(_given(operation.ok(), headers))
         test()
 
 

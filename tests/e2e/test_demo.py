@@ -63,7 +63,16 @@ def test_nothing_is_left_running(demo: tuple[subprocess.CompletedProcess[str], P
 
 
 def test_the_segments_can_be_read_with_sql(demo: tuple[subprocess.CompletedProcess[str], Path]) -> None:
-    argv = python("-m", "controlplane", "sql", "SELECT side, count(*) AS n FROM points GROUP BY side ORDER BY side", "--data", str(demo[1]), "-o", "json")
+    argv = python(
+        "-m",
+        "controlplane",
+        "sql",
+        "SELECT side, count(*) AS n FROM points GROUP BY side ORDER BY side",
+        "--data",
+        str(demo[1]),
+        "-o",
+        "json",
+    )
     run = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert [row["side"] for row in json.loads(run.stdout)] == ["in", "out", "self"]
 

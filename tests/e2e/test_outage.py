@@ -55,7 +55,9 @@ class Backend:
         found: Counter[int] = Counter()
         for body in self.bodies:
             request = ExportMetricsServiceRequest.FromString(body)
-            found.update(p.as_int for r in request.resource_metrics for s in r.scope_metrics for m in s.metrics for p in m.gauge.data_points)
+            found.update(
+                p.as_int for r in request.resource_metrics for s in r.scope_metrics for m in s.metrics for p in m.gauge.data_points
+            )
         return found
 
 
@@ -123,7 +125,9 @@ def test_a_stopped_and_then_killed_tap_costs_the_backend_nothing(tmp_path: Path)
         sizes = [-1]
         wait_until("the last batch", lambda: (sizes.append(backend.size()), sizes[-1] == sizes[-2])[1], 60, every=3.0)
         arrived = backend.ids()
-    print(f"capacity {capacity:,.0f} points/s; accepted {({p: round(r['points_per_second']) for p, r in phases.items()})}; {sent:,} points")
+    print(
+        f"capacity {capacity:,.0f} points/s; accepted { ({p: round(r['points_per_second']) for p, r in phases.items()}) }; {sent:,} points"
+    )
     assert len(arrived) == sent, "points were lost"
     assert set(arrived.values()) == {1}, "points were sent twice"
     assert {p: r["retries"] for p, r in phases.items()} == {"answering": 0, "stopped": 0, "killed": 0}

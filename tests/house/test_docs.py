@@ -20,7 +20,13 @@ from flowgate.shapes import action_json, finding_json, recommendation_json
 from flowgate.telemetry import Signal
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "gateway" / "README.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "gateway" / "README.md",
+]
 SCHEMAS = sorted((ROOT / "docs" / "schemas").glob("*.json"))
 
 
@@ -49,7 +55,14 @@ def test_findings_have_the_shape_of_the_contract() -> None:
 def test_actions_and_recommendations_have_the_shape_of_the_contract(action: DropMetric | DropLogs) -> None:
     schema("action").validate(action_json(action))
     made = Recommendation(
-        RecommendationId("r-1"), (FINDING.id,), (action,), Estimated(Volume(1, 1, 1.0, 1.0), COST), (1.0, 1.0), Risk.LOW, True, datetime(2026, 1, 1, tzinfo=UTC)
+        RecommendationId("r-1"),
+        (FINDING.id,),
+        (action,),
+        Estimated(Volume(1, 1, 1.0, 1.0), COST),
+        (1.0, 1.0),
+        Risk.LOW,
+        True,
+        datetime(2026, 1, 1, tzinfo=UTC),
     )
     schema("recommendation").validate(recommendation_json(made))
 

@@ -44,7 +44,7 @@ def test_a_segment_holds_the_columns_of_the_contract(store: SegmentStore) -> Non
     for table, columns in TABLES.items():
         schema = pq.read_schema(store.root / segment.path / f"{table}.parquet")
         assert schema.names == list(columns), table
-    assert {t: n for t, n in segment.rows.items()} == {
+    assert dict(segment.rows.items()) == {
         "kv": 1, "series": 5, "points": 5, "log_counts": 2, "logs": 2, "span_counts": 1, "spans": 1,
     }  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,7 +69,7 @@ def test_a_point_without_value_counts_and_changes_no_extreme() -> None:
 def test_however_batches_are_cut_the_aggregates_are_the_same(values: list[float], data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(values)), max_size=4)))
     ends = [0, *cuts, len(values)]
-    parts = [gauge(*values[a:b], at=NOW + a * 10**9) for a, b in zip(ends, ends[1:], strict=False) if a < b]
+    parts = [gauge(*values[a:b], at=NOW + a * 10**9) for a, b in itertools.pairwise(ends) if a < b]
     assert _plain(filled(*parts)) == _plain(filled(gauge(*values)))
 
 

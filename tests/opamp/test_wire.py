@@ -41,7 +41,9 @@ def test_framing_survives_the_round_trip(payload: bytes) -> None:
     assert unframe(frame(payload)) == payload
 
 
-@pytest.mark.parametrize(("uid", "words"), [(b"", "required"), (b"x" * 15, "16 bytes"), (b"x" * 17, "16 bytes"), (bytes(16), "not all zero")])
+@pytest.mark.parametrize(
+    ("uid", "words"), [(b"", "required"), (b"x" * 15, "16 bytes"), (b"x" * 17, "16 bytes"), (bytes(16), "not all zero")]
+)
 def test_a_uid_is_sixteen_bytes_and_not_all_zero(uid: bytes, words: str) -> None:
     with pytest.raises(Malformed, match=words):
         parse_report(AgentToServer(instance_uid=uid).SerializeToString())
