@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -146,10 +147,8 @@ def test_a_taken_port_moves_to_a_free_one_and_is_printed(tmp_path: Path) -> None
     data = tmp_path / "flowgate-data"
     with socket.socket() as taken, Children(tmp_path) as children:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+        with contextlib.suppress(OSError):  # somebody else holds it: as good for this test
             taken.bind(("127.0.0.1", 4337))
-        except OSError:
-            pass  # somebody else holds it: as good for this test
         taken.listen()
         child = children.start("demo", python("-m", "controlplane", "demo", "--data", str(data)), None, ROOT)
         wait_until("a line about the port", lambda: "port 4337 (backend_otlp) is taken: using" in child.log.read_text(), 30, child)
