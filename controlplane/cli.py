@@ -30,9 +30,7 @@ DATA = Path("flowgate-data")
 def main() -> None:
     """Runs the command; every error of ours is one sentence and an exit code of CONTRACTS."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
+        code = app(standalone_mode=False)
     except FlowgateError as error:
         print(error, file=sys.stderr)
         for problem in error.problems if isinstance(error, Invalid) else ():
@@ -46,6 +44,7 @@ def main() -> None:
             raise
         show()
         sys.exit(EXIT_USAGE)
+    sys.exit(code if isinstance(code, int) else EXIT_DONE)
 
 
 @app.command()
@@ -123,7 +122,10 @@ def render(base: Path, actions: Annotated[Path, typer.Option(help="JSON list of 
     from controlplane.render import render as rendered
     from flowgate.shapes import action_from_json
 
-    listed = json.loads(_read(actions))
+    try:
+        listed: list[Json] = json.loads(_read(actions))
+    except ValueError as error:
+        raise Invalid(f"{actions} is not JSON: {error}") from None
     bundle = rendered(_read(base), [action_from_json(a, f"actions/{k}") for k, a in enumerate(listed)])
     sys.stdout.write(bundle.files[0].body.decode())
 

@@ -2,71 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 import websockets
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
-from controlplane.processes import free_port, wait_until
-from opamp import AgentSession, AgentState, Event, Offer, OfferedFile
-from opamp.asgi import OpampApp, accepts_gzip
-from opamp.hub import Callbacks, Hub
+from controlplane.processes import wait_until
+from opamp import AgentSession, Offer, OfferedFile
+from opamp.asgi import accepts_gzip
 from opamp.proto.opamp.v1.opamp_pb2 import AgentToServer, ServerToAgent
 from opamp.wire import MAX_MESSAGE_BYTES, frame, unframe
+from tests.opamp.live import Server
 
 UID = b"a" * 16
 AUTH = {"authorization": "Bearer good"}
 PROTOBUF = {"content-type": "application/x-protobuf", **AUTH}
-
-
-class Server:
-    """A hub behind uvicorn on a free port, and what it was told."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.offer: Offer | None = None
-        self.events: list[tuple[bytes, tuple[Event, ...]]] = []
-        self.gone: list[bytes] = []
-        self.states: dict[bytes, AgentState] = {}
-        self.hub: Hub[str] = Hub(Callbacks(self._authenticate, str, self._desired, self._events, self._gone))
-        config = uvicorn.Config(
-            OpampApp(self.hub), port=self.port, log_config=None, lifespan="off", ws="websockets-sansio", ws_max_size=MAX_MESSAGE_BYTES + 16
-        )
-        self.server = uvicorn.Server(config)
-        self.thread = threading.Thread(target=self.server.run, daemon=True)
-        self.thread.start()
-        wait_until("the server", lambda: self.server.started, 10)
-
-    async def _authenticate(self, header: str | None) -> str | None:
-        return "me" if header == "Bearer good" else None
-
-    async def _desired(self, _: str, __: bytes) -> Offer | None:
-        return self.offer
-
-    async def _events(self, _: str, uid: bytes, events: tuple[Event, ...], state: AgentState) -> None:
-        self.events.append((uid, events))
-        self.states[uid] = state
-
-    async def _gone(self, _: str, uid: bytes) -> None:
-        self.gone.append(uid)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1/opamp"
-
-    def socket(self, token: str = "good", **options: Any) -> ClientConnection:
-        return connect(f"ws://127.0.0.1:{self.port}/v1/opamp", additional_headers={"authorization": f"Bearer {token}"}, **options)
-
-    def stop(self) -> None:
-        self.server.should_exit = True
-        self.thread.join(10)
 
 
 @pytest.fixture
@@ -167,20 +121,8 @@ def test_c6_a_push_reaches_the_agent_without_waiting_for_its_report(server: Serv
         socket.send(frame(agent.report()))
         heard(socket)
         server.offer = Offer({"c.yaml": OfferedFile(b"x: 1", "text/yaml")}, b"h" * 32)
-        assert push(server)
+        assert server.push(UID)
         assert heard(socket).remote_config.config_hash == b"h" * 32
-
-
-def push(server: Server) -> bool:
-    """Delivers from another thread, as a job would."""
-    done: list[bool] = []
-
-    async def deliver() -> None:
-        done.append(await server.hub.deliver("me", UID))
-
-    future = asyncio.run_coroutine_threadsafe(deliver(), server.server.servers[0].get_loop())
-    future.result(10)
-    return done[0]
 
 
 def test_i4_i16_a_reconnect_takes_over_and_the_old_close_clears_nothing(server: Server) -> None:
