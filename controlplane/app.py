@@ -24,11 +24,12 @@ from controlplane.collector import Collector
 from controlplane.fleet import report_of
 from controlplane.handlers import Tools
 from controlplane.jobs import Jobs
+from controlplane.listeners import owner
 from controlplane.ports import ControlStore
 from controlplane.render import FILE_NAME
 from controlplane.settings import Settings
 from controlplane.store import SqlStore
-from flowgate.errors import EXIT_DONE, Broken, Unreachable
+from flowgate.errors import EXIT_DONE, Broken, Invalid, Unreachable
 from flowgate.ids import DEFAULT_ORG, GatewayId
 from flowgate.ports import Identity
 from opamp import AgentState, Event, Offer, OfferedFile, Seen
@@ -57,6 +58,7 @@ def wire(settings: Settings, store: ControlStore) -> ControlPlane:
     tools = Tools(store, Collector(settings.collector), settings.segment_root, settings.data / "tap-tokens.json", _new_id, _now)
     auth.bootstrap(store, settings.data / "admin-token")
     handlers.ensure_default_group(tools, DEFAULT_ORG, _base(settings.base_config))
+    handlers.recover(tools)
     jobs = Jobs(tools)
     hub = Hub(_callbacks(tools))
     app = build(tools, jobs.analyse, _pusher(tools, hub))
@@ -140,7 +142,7 @@ def at_path(app: OpampApp[Identity], path: str) -> Callable[..., Awaitable[None]
 def serve(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT and prints `ready` when both ports listen."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    _make_folder(settings.data)
+    make_folder(settings.data)
     sockets = [_listen(settings.api_listen, "API"), _listen(settings.opamp_listen, "OpAMP")]
     store = SqlStore(settings.data / "control.db")
     plane = wire(settings, store)
@@ -162,7 +164,8 @@ async def _serve(plane: ControlPlane, sockets: list[socket.socket]) -> None:
         loop.add_signal_handler(number, lambda: [setattr(s, "should_exit", True) for s in servers])
     while not all(s.started for s in servers) and not any(t.done() for t in tasks):
         await asyncio.sleep(0.01)
-    print("ready", flush=True)
+    if all(s.started for s in servers):
+        print("ready", flush=True)
     await asyncio.gather(*tasks)
 
 
@@ -186,7 +189,8 @@ class _no_signals:  # noqa: N801 - stands in for a context manager of that shape
     def __exit__(self, *_: object) -> None: ...
 
 
-def _make_folder(data: Path) -> None:
+def make_folder(data: Path) -> None:
+    """The folder, made and written to once; `Broken` when that cannot be."""
     try:
         data.mkdir(parents=True, exist_ok=True)
         probe = data / ".probe"
@@ -197,13 +201,19 @@ def _make_folder(data: Path) -> None:
 
 
 def _listen(address: str, name: str) -> socket.socket:
-    host, _, port = address.rpartition(":")
+    host, _, digits = address.rpartition(":")
+    if not (host and digits.isdecimal() and int(digits) < 2**16):
+        raise Invalid(f"{address!r} is no address for the {name}: it is written host:port")
+    port = int(digits)
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        sock.bind((host, int(port)))
+        sock.bind((host, port))
     except OSError as error:
-        raise Unreachable(f"port {port} ({name}) cannot be had: {error.strerror}") from error
+        sock.close()
+        holder = owner(port)
+        by = f" by {holder}" if holder else ""
+        raise Unreachable(f"port {port} ({name}) cannot be had: {error.strerror}{by}") from error
     sock.listen(2048)
     return sock
 

@@ -50,7 +50,7 @@ def check_config(text: str) -> list[Problem]:
         config = load_config(text)
     except Invalid as error:
         return list(error.problems)
-    return [*_components(config), *_substitutions(config, ""), *_error_modes(config), *_pipelines(config)]
+    return [*_components(config), *_substitutions(config, ""), *_error_modes(config), *_pipelines(config), *_extensions(config)]
 
 
 def check_actions(actions: Sequence[Action], protected: Collection[str]) -> list[Problem]:
@@ -103,11 +103,15 @@ def _pipelines(config: Config) -> Iterator[Problem]:
     }
     for name, pipeline in config["service"]["pipelines"].items():
         path = f"service/pipelines/{name}"
-        if not isinstance(pipeline, Mapping):
-            yield Problem(path, "a pipeline is a mapping")
-            continue
         yield from _references(pipeline, path, known)
         yield from _destinations(name, pipeline, path, connectors)
+
+
+def _extensions(config: Config) -> Iterator[Problem]:
+    defined = config.get("extensions") or {}
+    for index, name in enumerate(config["service"].get("extensions") or []):
+        if name not in defined:
+            yield Problem(f"service/extensions/{index}", f"{name} is not defined")
 
 
 def _references(pipeline: Config, path: str, known: Mapping[str, set[str]]) -> Iterator[Problem]:

@@ -71,13 +71,13 @@ def api() -> None:
 @app.command()
 def up() -> None:
     """Control plane and tap together, without demo data."""
-    from controlplane.app import serve
+    from controlplane.app import make_folder, serve
     from controlplane.processes import Children, python, says_ready, wait_until
     from controlplane.settings import Settings
 
     settings = Settings()
     logs = settings.data / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
+    make_folder(logs)
     tokens = settings.data / "tap-tokens.json"
     with Children(logs) as children:
         tap = children.start("tap", python("-m", "ingest", "--data", str(settings.segment_root), "--tokens", str(tokens)))
@@ -123,9 +123,11 @@ def render(base: Path, actions: Annotated[Path, typer.Option(help="JSON list of 
     from flowgate.shapes import action_from_json
 
     try:
-        listed: list[Json] = json.loads(_read(actions))
+        listed: Any = json.loads(_read(actions))
     except ValueError as error:
         raise Invalid(f"{actions} is not JSON: {error}") from None
+    if not isinstance(listed, list) or not all(isinstance(a, dict) for a in listed):
+        raise Invalid(f"{actions} is not a JSON list of actions")
     bundle = rendered(_read(base), [action_from_json(a, f"actions/{k}") for k, a in enumerate(listed)])
     sys.stdout.write(bundle.files[0].body.decode())
 

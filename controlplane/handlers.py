@@ -79,11 +79,19 @@ def put_base_config(tools: Tools, org: OrgId, group: str, text: str) -> Active:
     with tools.store.begin() as work:
         old, active = work.group(org, GroupId(group))
         actions = _actions(work, org, active)
-        bundle = checked(tools, text, actions)
-        made = active_of(bundle, active.template, active.version)
+    made = active_of(checked(tools, text, actions), active.template, active.version)
+    with tools.store.begin() as work:
+        _unmoved(work, old, active)
         work.put_group(Group(org, old.id, text), made)
+        _supersede(work, tools, org, old.id, made.hash)
         work.commit()
     return made
+
+
+def _unmoved(work: UnitOfWork, group: Group, active: Active) -> None:
+    """The binary is asked outside a transaction, or it would hold every other one up: what it was asked about must still be so."""
+    if work.group(group.org, group.id) != (group, active):
+        raise Conflict(f"group {group.id} changed while this was checked")
 
 
 def _actions(work: UnitOfWork, org: OrgId, active: Active) -> tuple[Action, ...]:
@@ -110,7 +118,7 @@ class Checked:
 
 def check(tools: Tools, base: str, actions: Sequence[Action]) -> Checked:
     """Render → structural check → the gateway's binary, which is asked only about what passed the first."""
-    bundle = render(base, actions)
+    bundle = render(base, actions)  # of the wrong shape: `Invalid`, with the places
     structural = (*check_config(base), *check_config(bundle.files[0].body.decode()))
     if structural:
         return Checked(bundle, tuple(dict.fromkeys(structural)), None)
@@ -126,6 +134,18 @@ def checked(tools: Tools, base: str, actions: Sequence[Action]) -> ConfigBundle:
 
 
 # --- usage and prices --------------------------------------------------------------------------------------------------------------
+
+
+def put_document(tools: Tools, org: OrgId, path: str, text: str) -> None:
+    with tools.store.begin() as work:
+        work.put_document(org, path, text)
+        work.commit()
+
+
+def put_price_book(tools: Tools, org: OrgId, text: str) -> None:
+    with tools.store.begin() as work:
+        work.put_price_book(org, text)
+        work.commit()
 
 
 def price_book(work: UnitOfWork, org: OrgId) -> PriceBook:
@@ -153,7 +173,7 @@ def finish_analysis(tools: Tools, analysis: Analysis) -> Analysis:
     with tools.store.begin() as work:
         documents, book = work.documents(analysis.org), price_book(work, analysis.org)
     db = analyzer.open_tap(tools.segments, analysis.org)
-    window = aligned(Window(analysis.start, analysis.end), analyzer.bucket_seconds(db))
+    window = whole_buckets(Window(analysis.start, analysis.end), analyzer.bucket_seconds(db))
     with analyzer.PromqlWorker() as parse:
         usage = analyzer.read_documents(documents, parse)
     seen = analyzer.profile(db, Side.IN, window, analysis.gateway)
@@ -199,7 +219,7 @@ def traffic(tools: Tools, org: OrgId, window: Window, gateway: str | None, side:
     with tools.store.begin() as work:
         book = price_book(work, org)
     db = analyzer.open_tap(tools.segments, org)
-    exact = aligned(window, analyzer.bucket_seconds(db))
+    exact = whole_buckets(window, analyzer.bucket_seconds(db))
     seen = analyzer.profile(db, side, exact, gateway_id(gateway) if gateway else None)
     total = sum((m.volume for m in seen.metrics), Volume())
     return {
@@ -235,6 +255,15 @@ def traffic(tools: Tools, org: OrgId, window: Window, gateway: str | None, side:
             for row in seen.spans
         ],
     }
+
+
+def whole_buckets(window: Window, seconds: int) -> Window:
+    """The window to whole buckets of `seconds`; `Invalid` when it holds none."""
+    try:
+        return aligned(window, seconds)
+    except (ValueError, OverflowError):
+        said = f"no whole bucket of {seconds} s lies in it"
+        raise Invalid(f"empty window: {said}", (Problem("end", said),)) from None
 
 
 def window_json(window: Window) -> Json:
@@ -335,20 +364,41 @@ def check_template(tools: Tools, org: OrgId, template: str, version: int, group:
 
 def deploy(tools: Tools, org: OrgId, template: str, version: int, group: str) -> Deployment:
     """Makes a template version what the group should run. What the checks refuse is never offered: `Invalid` with the places."""
-    result = check_template(tools, org, template, version, group)
-    if result.problems:
-        raise Invalid("the configuration is refused", result.problems)
     with tools.store.begin() as work:
-        base, _ = work.group(org, GroupId(group))
-        work.put_group(base, active_of(result.bundle, TemplateId(template), version))
+        base, active = work.group(org, GroupId(group))
+        actions = work.template_version(org, TemplateId(template), version).actions
+    bundle = checked(tools, base.base_config, actions)
+    with tools.store.begin() as work:
+        _unmoved(work, base, active)
+        work.put_group(base, active_of(bundle, TemplateId(template), version))
+        _supersede(work, tools, org, base.id, bundle.hash)
         made = Deployment(
-            org, DeploymentId(tools.new_id()), base.id, TemplateId(template), version, result.bundle.hash,
+            org, DeploymentId(tools.new_id()), base.id, TemplateId(template), version, bundle.hash,
             DeploymentState.OFFERED, rollout.Event.NONE_YET.value, tools.now(), None,
         )  # fmt: skip
         work.put_deployment(made)
         _advance(work, tools, made)
         work.commit()
     return made
+
+
+def _supersede(work: UnitOfWork, tools: Tools, org: OrgId, group: GroupId, by: bytes) -> None:
+    """Ends the group's open deployments of any other bundle: no gateway will be offered theirs any more."""
+    for open_one in work.deployments(org):
+        if open_one.group == group and open_one.state not in rollout.FINAL and open_one.bundle_hash != by:
+            work.put_deployment(rollout.step(open_one, rollout.superseded(by), tools.now()))
+
+
+def recover(tools: Tools) -> None:
+    """What a stop left behind: nobody is connected to a process that only starts, and nobody runs its predecessor's analyses."""
+    with tools.store.begin() as work:
+        for org in work.orgs():
+            for report in work.reports(org):
+                work.put_report(replace(report, connected=False))
+            for analysis in work.analyses(org):
+                if analysis.status == "running":
+                    work.put_analysis(replace(analysis, status="failed", error="the control plane stopped while it ran; start it again"))
+        work.commit()
 
 
 def on_report(tools: Tools, report: GatewayReport) -> None:
@@ -399,7 +449,7 @@ def measure_saving(tools: Tools, org: OrgId, deployment: str, before: Window, af
         book = price_book(work, org)
     db = analyzer.open_tap(tools.segments, org)
     bucket = analyzer.bucket_seconds(db)
-    first, second = aligned(before, bucket), aligned(after, bucket)
+    first, second = whole_buckets(before, bucket), whole_buckets(after, bucket)
     name = gateway_id(gateway) if gateway else None
     predicted = analyzer.volume(db, Side.IN, first, actions, name)
     sent, left = analyzer.volume(db, Side.IN, second, None, name), analyzer.volume(db, Side.OUT, second, None, name)

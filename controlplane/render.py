@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -76,7 +77,10 @@ def _add(config: Config, name: str, signal: str, processor: Config | None) -> No
     pipelines = main_pipelines(config, signal)
     if not pipelines:
         raise Invalid(f"the base has no {signal} pipeline to act in", (Problem("service/pipelines", f"no main {signal} pipeline"),))
-    config.setdefault("processors", {})[name] = processor
+    defined: Config = config.get("processors") or {}
+    if name in defined:
+        raise Invalid(f"the base defines {name}", (Problem(f"processors/{name}", "this name is Flowgate's"),))
+    config["processors"] = {**defined, name: processor}
     for pipeline in pipelines.values():
         before: list[str] = list(pipeline.get("processors") or [])
         at = before.index("memory_limiter") + 1 if "memory_limiter" in before else 0
@@ -97,12 +101,17 @@ def dumped(config: Config) -> bytes:
     yaml.width = 2**30
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[attr-defined]
     yaml.representer.add_representer(int, _plain("tag:yaml.org,2002:int", str))
-    yaml.representer.add_representer(float, _plain("tag:yaml.org,2002:float", repr))
+    yaml.representer.add_representer(float, _plain("tag:yaml.org,2002:float", _float))
     yaml.representer.add_representer(bool, _plain("tag:yaml.org,2002:bool", json.dumps))
     yaml.representer.add_representer(type(None), _plain("tag:yaml.org,2002:null", json.dumps))
     out = io.BytesIO()
     yaml.dump(config, out)
     return out.getvalue()
+
+
+def _float(value: float) -> str:
+    """YAML's own spelling of what Python calls inf and nan."""
+    return repr(value) if math.isfinite(value) else {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}[repr(value)]
 
 
 def _plain(tag: str, spell: Any) -> Any:

@@ -17,6 +17,7 @@ class Event(Enum):
     SOME_APPLYING = "not every gateway has applied it and is healthy"
     ALL_APPLIED = "every gateway has applied it and is healthy"
     ONE_FAILED = "a gateway refused it"
+    SUPERSEDED = "the group was given another bundle before every gateway had applied this one"
 
 
 class IllegalMove(ValueError):
@@ -34,10 +35,12 @@ MOVES: Mapping[tuple[DeploymentState, Event], DeploymentState] = {
     (_OFFERED, Event.SOME_APPLYING): _APPLYING,
     (_OFFERED, Event.ALL_APPLIED): _APPLIED,
     (_OFFERED, Event.ONE_FAILED): _FAILED,
+    (_OFFERED, Event.SUPERSEDED): _FAILED,
     (_APPLYING, Event.NONE_YET): _APPLYING,
     (_APPLYING, Event.SOME_APPLYING): _APPLYING,
     (_APPLYING, Event.ALL_APPLIED): _APPLIED,
     (_APPLYING, Event.ONE_FAILED): _FAILED,
+    (_APPLYING, Event.SUPERSEDED): _FAILED,
 }
 FINAL = frozenset({_APPLIED, _FAILED})
 
@@ -62,6 +65,11 @@ def read(bundle_hash: bytes, gateways: Sequence[str], reports: Mapping[str, Gate
     if len(done) == len(gateways):
         return Reading(Event.ALL_APPLIED, Event.ALL_APPLIED.value)
     return Reading(Event.SOME_APPLYING, f"{len(done)} of {len(gateways)} gateways applied it and are healthy")
+
+
+def superseded(by: bytes) -> Reading:
+    """What an open deployment reads when its group is given the bundle with hash `by`."""
+    return Reading(Event.SUPERSEDED, f"{Event.SUPERSEDED.value}: {by.hex()}")
 
 
 def step(deployment: Deployment, reading: Reading, now: datetime) -> Deployment:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from controlplane.ports import Active, Analysis, SavingRecord
 from flowgate.advice import Waiver
-from flowgate.errors import Broken, Conflict, NotFound
+from flowgate.errors import Broken, Busy, Conflict, FlowgateError, NotFound
 from flowgate.fleet import ConfigStatus, Deployment, DeploymentState, Gateway, GatewayReport, Group, TemplateVersion
 from flowgate.ids import AnalysisId, DeploymentId, GatewayId, GroupId, OrgId, TemplateId, WaiverId
 from flowgate.ports import Identity
@@ -134,12 +134,21 @@ class SqlStore:
     @contextmanager
     def begin(self) -> Generator[SqlUnitOfWork]:
         """A transaction that holds the write lock from its start, so that what it read is still so when it writes."""
-        with self._engine.connect() as connection:
-            yield SqlUnitOfWork(connection)
-            connection.rollback()  # what was committed is; the rest is undone
+        try:
+            with self._engine.connect() as connection:
+                yield SqlUnitOfWork(connection)
+                connection.rollback()  # what was committed is; the rest is undone
+        except OperationalError as error:
+            raise _whose(error) from error
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _whose(error: OperationalError) -> FlowgateError:
+    """A lock that was not had in time passes; a full or failing disk does not."""
+    said = str(error.orig)
+    return Busy("the store is busy") if "locked" in said else Broken(f"the store cannot be used: {said}")
 
 
 def _engine(path: Path) -> sa.Engine:
@@ -348,7 +357,10 @@ class SqlUnitOfWork:
     def _put(self, table: sa.Table, row: dict[str, Any]) -> None:
         keys = [c.name for c in table.primary_key]
         rest = {name: value for name, value in row.items() if name not in keys}
-        self._db.execute(insert(table).values(row).on_conflict_do_update(index_elements=keys, set_=rest))
+        try:
+            self._db.execute(insert(table).values(row).on_conflict_do_update(index_elements=keys, set_=rest))
+        except IntegrityError as error:
+            raise NotFound(f"org {row.get('org')} does not exist") from error
 
     def _rows(self, query: sa.Select[Any]) -> list[Row]:
         return [dict(r) for r in self._db.execute(query).mappings()]

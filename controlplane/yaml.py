@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ryaml import loads as yaml_loads  # pyright: ignore[reportPrivateImportUsage] - its stubs forget to re-export
@@ -10,10 +11,12 @@ from flowgate.errors import Invalid, Problem
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
+SECTIONS = ("receivers", "processors", "exporters", "connectors", "extensions")
 
 
 def load_config(text: str) -> dict[str, Any]:
-    """A Collector configuration as plain values. Raises `Invalid`: too large, not YAML, duplicate keys, too deep, not a mapping, no pipelines."""
+    """A Collector configuration as plain values. Raises `Invalid`: too large, not YAML, duplicate keys, too deep, not a mapping, no pipelines,
+    or a section, a pipeline or a list of names of another type, so that whoever reads it may lean on those."""
     if len(text.encode(errors="replace")) > MAX_BYTES:
         raise Invalid("the configuration is too large", (Problem("", f"at most {MAX_BYTES} bytes"),))
     try:
@@ -25,9 +28,36 @@ def load_config(text: str) -> dict[str, Any]:
     _depth(value, "", 0)
     service = value.get("service")
     pipelines = service.get("pipelines") if isinstance(service, dict) else None
-    if not isinstance(pipelines, dict) or not pipelines:
+    if not isinstance(service, dict) or not isinstance(pipelines, dict) or not pipelines:
         raise Invalid("the configuration has no pipelines", (Problem("service/pipelines", "at least one pipeline"),))
+    wrong = (*_shape(value, service), *_pipeline_shapes(pipelines))
+    if wrong:
+        raise Invalid("the configuration has the wrong shape", wrong)
     return value
+
+
+def _shape(config: dict[str, Any], service: dict[str, Any]) -> Iterator[Problem]:
+    for kind in SECTIONS:
+        if not isinstance(config.get(kind) or {}, dict):
+            yield Problem(kind, "a mapping of components")
+    if not _names(service.get("extensions")):
+        yield Problem("service/extensions", "a list of names")
+
+
+def _pipeline_shapes(pipelines: dict[str, Any]) -> Iterator[Problem]:
+    for name, pipeline in pipelines.items():
+        path = f"service/pipelines/{name}"
+        if not isinstance(pipeline, dict):
+            yield Problem(path, "a pipeline is a mapping")
+            continue
+        for kind in ("receivers", "processors", "exporters"):
+            if not _names(pipeline.get(kind)):
+                yield Problem(f"{path}/{kind}", "a list of names")
+
+
+def _names(value: Any) -> bool:
+    """A list of text, or nothing."""
+    return value is None or (isinstance(value, list) and all(isinstance(v, str) for v in value))
 
 
 def _depth(value: Any, path: str, depth: int) -> None:

@@ -78,6 +78,8 @@ class MemoryUnitOfWork:
         self._tables.table(table)[key] = value
 
     def _put(self, table: str, key: tuple[Any, ...], value: Any) -> None:
+        if (key[0],) not in self._tables.table("orgs"):
+            raise NotFound(f"org {key[0]} does not exist")
         self._tables.table(table)[key] = value
 
     def _one(self, table: str, key: tuple[Any, ...], what: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 import analyzer
 from controlplane import auth, handlers
+from controlplane.api.limits import BodyLimit
 from controlplane.api.problems import MEDIA_TYPE, install, problem
 from controlplane.auth import Principal
 from controlplane.handlers import Tools
@@ -106,6 +107,7 @@ def build(tools: Tools, run: Run, pushed: Pushed) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     install(app)
+    app.add_middleware(BodyLimit, most=MAX_DOCUMENT, exempt="/api/v1/opamp/")
     app.state.tools = tools
     for router in (
         _gateways(tools), _groups(tools, pushed), _usage(tools), _analyses(tools, run),
@@ -123,9 +125,17 @@ def _window(span: Span) -> Window:
 def window(start: datetime, end: datetime) -> Window:
     """Raises `Invalid` naming the field when it is empty."""
     try:
-        return Window(start, end)
+        return Window(utc(start, "start"), utc(end, "end"))
     except ValueError as error:
         raise Invalid("the window is empty", (Problem("end", str(error)),)) from None
+
+
+def utc(moment: datetime, path: str) -> datetime:
+    """In UTC; `Invalid` for the ends of the calendar, where another zone's time has no UTC."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise Invalid("a time is out of range", (Problem(path, moment.isoformat()),)) from None
 
 
 async def _text(request: Request, limit: int) -> str:
@@ -232,9 +242,7 @@ def _usage(tools: Tools) -> APIRouter:
         if not 1 <= len(path) <= MAX_PATH:
             raise Invalid("bad path", (Problem("path", f"1 to {MAX_PATH} characters"),))
         text = await _text(request, MAX_DOCUMENT)
-        with tools.store.begin() as work:
-            work.put_document(me.org, path, text)
-            work.commit()
+        await run_in_threadpool(handlers.put_document, tools, me.org, path, text)
         return {"path": path, "sha256": auth.digest(text), "bytes": len(text.encode())}
 
     @router.delete("/usage/{path:path}", status_code=204)
@@ -255,9 +263,7 @@ def _usage(tools: Tools) -> APIRouter:
     async def put_price_book(request: Request, me: Me) -> Json:
         text = await _text(request, MAX_BYTES)
         book = analyzer.parse_price_book(text)
-        with tools.store.begin() as work:
-            work.put_price_book(me.org, text)
-            work.commit()
+        await run_in_threadpool(handlers.put_price_book, tools, me.org, text)
         return {"name": book.name, "version": book.version, "currency": book.currency}
 
     return router
@@ -309,7 +315,7 @@ def _templates(tools: Tools) -> APIRouter:
     @router.post("/waivers", status_code=201)
     def create_waiver(body: NewWaiver, me: Me) -> Json:
         """A person's signed permission to act on less evidence than the policy asks for."""
-        waiver = handlers.sign_waiver(tools, me.org, body.scope, body.reason, body.signed_by, body.expires)
+        waiver = handlers.sign_waiver(tools, me.org, body.scope, body.reason, body.signed_by, utc(body.expires, "expires"))
         return {
             "id": waiver.id,
             "scope": waiver.scope,
