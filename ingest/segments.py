@@ -7,6 +7,7 @@ deleted after that; a kill in between leaves both, and the next start drops the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -94,13 +95,17 @@ class SegmentStore:
         return store
 
     def stage(self, pending: Mapping[Source, Pending], series: Mapping[int, SeriesRow], kv: Mapping[int, KvRow]) -> None:
-        """Writes drained rows to the staging file and commits. Raises `Broken` when the disk is full."""
+        """Writes drained rows to the staging file and commits: all of them, or, raising `Broken` when the disk is full, none."""
+        opened = dict(self._open)
         try:
             self._db.execute("BEGIN")
             for source, rows in pending.items():
                 self._stage_source(source, rows, series, kv)
             self._db.execute("COMMIT")
         except (OSError, duckdb.Error) as error:
+            self._open = opened
+            with contextlib.suppress(duckdb.Error):  # DuckDB may have ended the transaction by itself
+                self._db.execute("ROLLBACK")
             raise Broken(f"{self.root} cannot be written: {str(error).splitlines()[0]}") from error
 
     def seal(self) -> tuple[Segment, ...]:

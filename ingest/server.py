@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 from google.protobuf import json_format
 from google.protobuf.message import Message
-from google.rpc import status_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2, status_pb2
 from isal import isal_zlib
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
@@ -25,9 +25,9 @@ from flowgate.errors import Broken, Busy, FlowgateError, Refused, Unauthorized
 from flowgate.ids import GatewayId
 from flowgate.ports import Authenticator, Identity, bearer
 from flowgate.telemetry import Side, Signal
-from ingest.otlp import Decoder, Encoding, Malformed, parse
+from ingest.otlp import Decoder, Encoding, KvRow, Malformed, SeriesRow, parse
 from ingest.segments import SegmentStore
-from ingest.tap import Buffer, Kept, Source
+from ingest.tap import Buffer, Kept, Pending, Source
 
 MAX_BODY_BYTES = 16 * 2**20
 """Before and after decompression. The Collector's own exporters stay far below: 2,048 points are about 0.7 MB."""
@@ -66,6 +66,7 @@ class Tap:
     broken: str | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _store_lock: threading.Lock = field(default_factory=threading.Lock)
+    _unstaged: list[dict[Source, Pending]] = field(default_factory=list[dict[Source, Pending]])
     segments: int = 0
 
     def source(self, authorization: str | None, side: str | None) -> Source:
@@ -89,12 +90,17 @@ class Tap:
             return self.buffer.add(source, batch, self.decoder.series)
 
     def flush(self) -> None:
-        """Buffer to staging. A disk that is full makes the tap refuse from then on, and say why."""
+        """Buffer to staging. A disk that is full makes the tap refuse, and say why, until what it holds could be written."""
         with self._store_lock:
             with self._lock:
-                pending = self.buffer.drain()
+                self._unstaged.append(self.buffer.drain())
                 series, kv = self.decoder.series, self.decoder.kv
-            self._guarded(lambda: self.store.stage(pending, series, kv))
+            self._guarded(lambda: self._stage(series, kv))
+
+    def _stage(self, series: dict[int, SeriesRow], kv: dict[int, KvRow]) -> None:
+        while self._unstaged:
+            self.store.stage(self._unstaged[0], series, kv)
+            del self._unstaged[0]
 
     def seal(self) -> None:
         """Staging to segments; old segments retire."""
@@ -207,11 +213,20 @@ def _exporter(tap: Tap, signal: Signal) -> Callable[[bytes, grpc.ServicerContext
             return response(signal, tap.take(source, signal, body, "protobuf")).SerializeToString()
         except FlowgateError as error:
             if isinstance(error, Busy):
-                context.set_trailing_metadata((("retry-after", f"{error.retry_after:g}"),))
+                context.set_trailing_metadata((("grpc-status-details-bin", busy_details(error)),))
             context.abort(_CODES[http_status(error)[1]], str(error))
             raise  # abort has raised already
 
     return export
+
+
+def busy_details(error: Busy) -> bytes:
+    """OTLP/gRPC: a client retries RESOURCE_EXHAUSTED only when the status carries a RetryInfo, which says when."""
+    status = status_pb2.Status(code=grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], message=str(error))
+    retry = error_details_pb2.RetryInfo()
+    retry.retry_delay.FromMilliseconds(round(error.retry_after * 1000))
+    status.details.add().Pack(retry)
+    return status.SerializeToString()
 
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}

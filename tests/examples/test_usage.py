@@ -8,7 +8,7 @@ from pathlib import Path
 
 import promql_parser
 import pytest
-import yaml
+import ryaml
 
 from examples.shop.catalogue import catalogue
 
@@ -35,7 +35,7 @@ def prom_names(metric):
 
 def every_expression(path):
     if path.suffix == ".yaml":
-        return [rule["expr"] for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+        return [rule["expr"] for group in ryaml.loads(path.read_text())["groups"] for rule in group["rules"]]
     board = json.loads(path.read_text())
     variables = board["templating"]["list"]
     asked = [re.fullmatch(r"label_values\((.+), *\w+\)", one["definition"])[1] for one in variables if one["type"] == "query"]
@@ -138,7 +138,7 @@ def test_only_the_promised_part_of_a_histogram_is_read(metric, parts):
 def test_the_recorded_trap_is_read_by_an_alert_through_its_recorded_name():
     recorded = next(
         rule["record"]
-        for group in yaml.safe_load((USAGE / "rules/shop-recording.yaml").read_text())["groups"]
+        for group in ryaml.loads((USAGE / "rules/shop-recording.yaml").read_text())["groups"]
         for rule in group["rules"]
         if "shop_checkout_abandonments_total" in rule["expr"]
     )
@@ -172,6 +172,6 @@ def test_the_node_documents_read_a_realistic_part_of_node_exporter_and_host_metr
 
 
 def test_the_price_book_holds_exact_amounts():
-    book = yaml.safe_load((EXAMPLES / "price-book.yaml").read_text())
+    book = ryaml.loads((EXAMPLES / "price-book.yaml").read_text())
     assert book["metrics"] == {"per": "prom_series", "amount": "0.0080"}
     assert all(isinstance(book[signal]["amount"], str) and Decimal(book[signal]["amount"]) > 0 for signal in ("metrics", "logs", "traces"))

@@ -1,0 +1,103 @@
+"""Full, or unable to write: the answer says so, says when to come back, and nothing is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from controlplane.processes import free_port
+from flowgate.errors import Broken, Busy
+from flowgate.ids import DEFAULT_ORG
+from flowgate.ports import Identity
+from flowgate.telemetry import Side, Signal
+from ingest.otlp import Decoder
+from ingest.segments import SegmentStore
+from ingest.server import Tap, grpc_server, http_app, ticker
+from ingest.tap import Buffer, Settings, Source
+from ingest.tokens import FileTokens
+from tests.ingest.otlp_bodies import gauge
+
+SOURCE = Source(Identity(DEFAULT_ORG, None), Side.IN)
+
+
+def tap(folder: Path, max_rows: int = 1_000) -> Tap:
+    buffer = Buffer(Settings(max_rows=max_rows, retry_after=7.0))
+    return Tap(Decoder(b"k"), buffer, SegmentStore.open(folder / "s", 5), FileTokens(None, time.monotonic), timedelta(hours=1))
+
+
+def body() -> bytes:
+    return gauge(1.0, at=time.time_ns()).SerializeToString()
+
+
+def test_http_answers_429_with_retry_after(tmp_path: Path) -> None:
+    full = tap(tmp_path, max_rows=0)
+
+    async def post() -> httpx.Response:
+        transport = httpx.ASGITransport(http_app(full))
+        async with httpx.AsyncClient(transport=transport, base_url="http://tap") as client:
+            return await client.post("/v1/metrics", content=body(), headers={"content-type": "application/x-protobuf"})
+
+    answer = asyncio.run(post())
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
+    assert status_pb2.Status.FromString(answer.content).code == 8
+    assert full.buffer.totals.points == 0
+    assert full.buffer.totals.refused == 1
+
+
+def test_grpc_answers_resource_exhausted_with_retry_info(tmp_path: Path) -> None:
+    server, port = grpc_server(tap(tmp_path, max_rows=0)), free_port()
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        export = channel.unary_unary("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export")
+        with pytest.raises(grpc.RpcError) as refusal:
+            export(body(), timeout=10)
+    server.stop(None)
+    assert refusal.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
+    details = status_pb2.Status.FromString(dict(refusal.value.trailing_metadata())["grpc-status-details-bin"])  # type: ignore[attr-defined]
+    retry = error_details_pb2.RetryInfo()
+    assert details.details[0].Unpack(retry)
+    assert retry.retry_delay.ToSeconds() == 7
+
+
+def test_a_disk_that_cannot_be_written_makes_the_tap_refuse_and_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tap(tmp_path)
+
+    def full_disk(*_: object) -> None:
+        raise Broken("the disk is full")
+
+    made.take(SOURCE, Signal.METRICS, body(), "protobuf")
+    monkeypatch.setattr(SegmentStore, "stage", full_disk)
+    made.flush()
+    with pytest.raises(Busy, match="the disk is full"):
+        made.take(SOURCE, Signal.METRICS, body(), "protobuf")
+    assert made.stats()["broken"] == "the disk is full"
+    monkeypatch.undo()
+    made.flush()
+    made.take(SOURCE, Signal.METRICS, body(), "protobuf")
+
+
+def test_what_could_not_be_staged_is_kept_and_staged_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tap(tmp_path)
+    made.take(SOURCE, Signal.METRICS, body(), "protobuf")
+    monkeypatch.setattr(SegmentStore, "stage", lambda *_: (_ for _ in ()).throw(Broken("full")))
+    made.flush()
+    monkeypatch.undo()
+    made.seal()
+    assert made.segments == 1
+
+
+def test_the_ticker_seals_once_more_when_it_is_stopped(tmp_path: Path) -> None:
+    made, stop = tap(tmp_path), threading.Event()
+    made.take(SOURCE, Signal.METRICS, body(), "protobuf")
+    stop.set()
+    ticker(made, 3600, stop)
+    assert made.segments == 1
