@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
+from starlette.routing import Route, WebSocketRoute
 
 from controlplane import auth, handlers
 from controlplane.api import build
@@ -63,7 +64,8 @@ def wire(settings: Settings, store: ControlStore) -> ControlPlane:
     hub = Hub(_callbacks(tools))
     app = build(tools, jobs.analyse, _pusher(tools, hub))
     opamp: OpampApp[Identity] = OpampApp(hub)
-    app.mount(API_OPAMP_PATH, opamp)
+    # Routes, not a mount: a mount answers only below its path, with a slash that no agent sends.
+    app.router.routes += [Route(API_OPAMP_PATH, opamp), WebSocketRoute(API_OPAMP_PATH, opamp)]
     return ControlPlane(app, at_path(opamp, OPAMP_PATH), tools, jobs, hub)
 
 
