@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -179,7 +181,14 @@ def finish_analysis(tools: Tools, analysis: Analysis) -> Analysis:
     seen = analyzer.profile(db, Side.IN, window, analysis.gateway)
     advice = analyzer.advise(seen, usage, book, tools.policy, tools.now())
     done = Analysis(
-        analysis.org, analysis.id, "done", analysis.gateway, window.start, window.end, analysis.created, advice_json(advice, usage)
+        analysis.org,
+        analysis.id,
+        "done",
+        analysis.gateway,
+        window.start,
+        window.end,
+        analysis.created,
+        {**advice_json(advice, usage), "usage_digest": usage_digest(documents)},
     )
     return _put_analysis(tools, done)
 
@@ -304,7 +313,7 @@ def create_template_version(tools: Tools, org: OrgId, asked: Accepted, by: str) 
         waiver = _waiver(work, tools, org, template, asked.waiver)
         _policy(tools.policy, analysis, waiver)
         actions = _accepted(result, asked.recommendations)
-        problems = check_actions(actions, {u["metric"] for u in result["used"]})
+        problems = [*check_actions(actions, {u["metric"] for u in result["used"]}), *_no_longer_advised(work, org, actions)]
         if problems:
             raise Invalid("these actions are refused", tuple(problems))
         number = 1 + max((v.version for v in work.template_versions(org) if v.template == template), default=0)
@@ -312,6 +321,21 @@ def create_template_version(tools: Tools, org: OrgId, asked: Accepted, by: str) 
         work.add_template_version(made)
         work.commit()
     return made
+
+
+def usage_digest(documents: Sequence[tuple[str, str]]) -> str:
+    """Stands for everything that is read: any change of any document changes it."""
+    return hashlib.sha256(json.dumps(list(documents)).encode()).hexdigest()
+
+
+def _no_longer_advised(work: UnitOfWork, org: OrgId, actions: Sequence[Action]) -> list[Problem]:
+    """Actions that no finished analysis of today's documents recommends: a rule written since may read what they drop."""
+    today = usage_digest(work.documents(org))
+    results = [a.result for a in work.analyses(org) if a.result is not None and a.result["usage_digest"] == today]
+    if not results:
+        return [Problem("analysis", "the documents have changed since they were analysed: analyse again")]
+    advised = {action_from_json(a) for result in results for r in result["recommendations"] for a in r["actions"]}
+    return [Problem(f"actions/{k}", "no analysis of today's documents recommends this") for k, a in enumerate(actions) if a not in advised]
 
 
 def _waiver(work: UnitOfWork, tools: Tools, org: OrgId, template: TemplateId, waiver: str | None) -> Waiver | None:
@@ -370,6 +394,9 @@ def deploy(tools: Tools, org: OrgId, template: str, version: int, group: str) ->
     bundle = checked(tools, base.base_config, actions)
     with tools.store.begin() as work:
         _unmoved(work, base, active)
+        stale = _no_longer_advised(work, org, actions)
+        if stale:
+            raise Invalid("these actions are refused", tuple(stale))
         work.put_group(base, active_of(bundle, TemplateId(template), version))
         _supersede(work, tools, org, base.id, bundle.hash)
         made = Deployment(

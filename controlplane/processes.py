@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
+import itertools
 import os
 import signal
 import socket
@@ -41,15 +43,16 @@ class Child:
         return " / ".join(text[-lines:])
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """SIGTERM, and SIGKILL after `seconds`."""
-        if not self.alive():
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        """SIGTERM, and SIGKILL after `seconds`; what it started and left behind in its process group is killed with it."""
+        if self.alive():
+            self.process.terminate()
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 @dataclass(slots=True)
@@ -124,11 +127,21 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
+# Below the kernel's ephemeral range (32768 up): a port that the kernel hands out could be taken by any connection before it is used.
+_FREE_FROM, _FREE_TO = 20_000, 32_000
+_cursor = itertools.cycle(range(_FREE_FROM, _FREE_TO))
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A port that is free now and that this process has not been given lately; processes start at different places."""
+    if next(_cursor) == _FREE_FROM:
+        for _ in range(os.getpid() * 61 % (_FREE_TO - _FREE_FROM)):
+            next(_cursor)
+    for _ in range(_FREE_TO - _FREE_FROM):
+        port = next(_cursor)
+        if is_free(port, host):
+            return port
+    raise Unreachable(f"no free port from {_FREE_FROM} to {_FREE_TO}")
 
 
 def python(*args: str) -> list[str]:

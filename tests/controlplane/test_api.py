@@ -121,6 +121,21 @@ def test_without_evidence_or_a_fitting_waiver_nothing_is_accepted(api: Api, waiv
     assert api.get("/templates")["items"] == []
 
 
+def test_what_a_rule_written_since_reads_is_neither_accepted_nor_deployed(api: Api) -> None:
+    """The worst bug is to drop what an alert reads: advice holds only for the documents it was made from."""
+    analysis = api.analysis()
+    api.template(analysis)
+    api.http.put("/api/v1/usage/new.yaml", content=RULES.replace("used_metric", "idle_metric"))
+    refused = api.post("/deployments", {"template": "t", "version": 1}, 422)
+    assert "analyse again" in refused["errors"][0]["message"]
+    body = {"name": "t", "analysis": analysis["id"], "recommendations": [analysis["recommendations"][0]["id"]], "waiver": api.waiver()}
+    assert "analyse again" in api.post("/templates", body, 422)["errors"][0]["message"]
+    api.analysis()
+    refused = api.post("/deployments", {"template": "t", "version": 1}, 422)
+    assert [e["message"] for e in refused["errors"]] == ["no analysis of today's documents recommends this"]
+    assert api.get("/deployments")["items"] == []
+
+
 def test_an_expired_waiver_cannot_be_signed(api: Api) -> None:
     body = {"scope": "s", "reason": "r", "signed_by": "me", "expires": "2020-01-01T00:00:00Z"}
     assert api.post("/waivers", body, 422)["errors"][0]["path"] == "expires"

@@ -46,6 +46,9 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
         work.add_org(DEFAULT_ORG)
         for number, name in enumerate(("idle", "other"), 1):
             work.add_template_version(TemplateVersion(DEFAULT_ORG, TemplateId("t"), number, (DropMetric(name),), NOW, "me", None))
+        advised = [{"actions": [{"type": "drop_metric", "metric": name}]} for name in ("idle", "other")]
+        result = {"usage_digest": handlers.usage_digest([]), "recommendations": advised, "used": []}
+        work.put_analysis(Analysis(DEFAULT_ORG, AnalysisId("advice"), "done", None, NOW, NOW, NOW, result))
         work.commit()
     handlers.ensure_default_group(made, DEFAULT_ORG, BASE)
     handlers.register_gateway(made, DEFAULT_ORG, "g", "default")

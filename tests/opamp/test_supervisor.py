@@ -87,4 +87,12 @@ def test_the_real_supervisor_applies_refuses_and_comes_back(server: Server, tmp_
         server.push(state().instance_uid)
         wait_until("APPLIED again", lambda: became(good, "applied"), 40, child)
         wait_until("health again", lambda: state().health.healthy, 20, child)
-    wait_until("goodbye", lambda: state().health is not None, 5)
+    left = [p for p in Path("/proc").iterdir() if p.name.isdigit() and str(tmp_path).encode() in read(p / "cmdline")]
+    assert left == [], "a Collector outlived its Supervisor"
+
+
+def read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
