@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup.stamp
 ARGS ?=
 
 .PHONY: help setup gateway demo test test-unit test-tap test-api test-opamp test-ui lint types lock docs clean
@@ -10,11 +11,12 @@ ARGS ?=
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: .setup.stamp  ## virtual environment .venv with flowgate in it
+setup: $(STAMP)  ## virtual environment .venv with flowgate in it
 
-.setup.stamp: requirements.lock pyproject.toml
+# The stamp lies in the environment it speaks of: without the one the other is gone too.
+$(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { echo "Python 3.11 is needed; name it with PYTHON=..." >&2; exit 5; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3 -m venv does not work here: install python3-venv" >&2; exit 5; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { echo "python3 -m venv does not work here: install python3-venv" >&2; exit 5; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
@@ -62,4 +64,4 @@ docs: setup  ## the reference pages that are made from code
 	$(BIN)/flowgate openapi > docs/openapi.json
 
 clean:  ## what was built and written
-	rm -rf gateway/build flowgate-data .setup.stamp $(VENV)
+	rm -rf gateway/build flowgate-data $(VENV)

@@ -19,7 +19,7 @@ def main() -> None:
     client = Client(os.environ.get(API, "http://127.0.0.1:8000"), os.environ.get(TOKEN, ""))
     analyses = client.items("/api/v1/analyses")
     if isinstance(analyses, Failed):
-        st.error(analyses.reason)
+        st.error(charts.plain(analyses.reason))
         return
     done = [a for a in analyses if a["status"] == "done"]
     if not done:
@@ -28,7 +28,7 @@ def main() -> None:
     chosen = st.selectbox("Analysis", done, format_func=lambda a: f"{a['window']['start']} · {a['window']['seconds']:.0f} s · {a['id']}")
     analysis = client.get(f"/api/v1/analyses/{chosen['id']}")
     if isinstance(analysis, Failed):
-        st.error(analysis.reason)
+        st.error(charts.plain(analysis.reason))
         return
     totals(analysis)
     recommendations(analysis)
@@ -56,7 +56,7 @@ def recommendations(analysis: Json) -> None:
     else:
         st.dataframe(frame, hide_index=True)
     for spot in analysis["blind_spots"]:
-        st.caption(f"{spot['kind']} blind spot: {spot['reason']}")
+        st.caption(charts.plain(f"{spot['kind']} blind spot: {spot['reason']}"))
 
 
 def metrics(client: Client, analysis: Json) -> None:
@@ -67,7 +67,7 @@ def metrics(client: Client, analysis: Json) -> None:
         params["gateway"] = analysis["gateway"]
     sent = client.get("/api/v1/traffic", params)
     if isinstance(sent, Failed):
-        st.error(sent.reason)
+        st.error(charts.plain(sent.reason))
         return
     frame = charts.metrics_frame(sent["metrics"])
     st.altair_chart(charts.top_metrics(frame))
@@ -78,7 +78,7 @@ def savings(client: Client) -> None:
     st.header("Predicted and realised")
     rows = client.items("/api/v1/savings")
     if isinstance(rows, Failed):
-        st.error(rows.reason)
+        st.error(charts.plain(rows.reason))
     elif not rows:
         st.info("No saving has been measured yet.")
     else:
@@ -89,7 +89,7 @@ def gateways(client: Client) -> None:
     st.header("Gateways")
     rows = client.items("/api/v1/gateways")
     if isinstance(rows, Failed):
-        st.error(rows.reason)
+        st.error(charts.plain(rows.reason))
         return
     keys = ("name", "group", "connected", "remote_config_status", "healthy", "config_hash", "desired_hash", "config_error")
     st.dataframe([{k: row[k] for k in keys} for row in rows], hide_index=True)

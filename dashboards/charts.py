@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ import polars as pl
 
 Json = dict[str, Any]
 TOP = 20
+# CommonMark lets every ASCII punctuation be escaped by a backslash (section 2.4).
+_MARKDOWN = re.compile(r"[!-/:-@\[-`{-~]")
 
 
 def metrics_frame(rows: Sequence[Json]) -> pl.DataFrame:
@@ -88,6 +91,11 @@ def said(action: Json) -> str:
             return f"drop logs of {action['service']} up to severity {action['max_severity_number']}"
         case other:
             return str(other)
+
+
+def plain(text: str) -> str:
+    """`text` so that Streamlit's Markdown shows it as it is: a name from telemetry must not draw a link, an image or a formula."""
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def money(cost: Json) -> str:

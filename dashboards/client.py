@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
@@ -33,6 +33,8 @@ class Client:
                 answer = http.get(path, params=params, headers={"authorization": f"Bearer {self.token}"})
         except httpx.TransportError:
             return Failed(f"The API at {self.base} does not answer. Start it with `flowgate up`.")
+        except UnicodeEncodeError:
+            return Failed("FLOWGATE_TOKEN holds a character that no token has. Set it to a user's token.")
         return _read(answer)
 
     def items(self, path: str) -> list[Json] | Failed:
@@ -48,6 +50,7 @@ def _read(answer: httpx.Response) -> Json | Failed:
         body = answer.json()
     except ValueError:
         return Failed(f"The API answered {answer.status_code} without JSON.")
-    if answer.is_error:
-        return Failed(str(body.get("detail", answer.status_code)))
-    return body
+    if not isinstance(body, dict):
+        return Failed(f"The API answered {answer.status_code} with something that is not an object.")
+    said = cast("Json", body)
+    return Failed(str(said.get("detail", answer.status_code))) if answer.is_error else said

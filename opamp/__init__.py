@@ -8,6 +8,7 @@ from opamp.agent import AgentState, ConfigReport, Health
 from opamp.events import (
     ComponentsReported,
     ConfigReported,
+    Connected,
     Described,
     Disconnected,
     EffectiveConfigReported,
@@ -25,6 +26,7 @@ __all__ = [
     "ComponentsReported",
     "ConfigReport",
     "ConfigReported",
+    "Connected",
     "Described",
     "Disconnected",
     "EffectiveConfigReported",

@@ -98,7 +98,7 @@ class OpampApp(Generic[I]):
             payload = await _body(receive, encoding == "gzip")
         except OverflowError:
             await _respond(send, 413)
-        except zlib.error:
+        except (zlib.error, Malformed):
             await _respond(send, 400)
         else:
             answer = await self._hub.handle(identity, payload)
@@ -118,6 +118,8 @@ async def _body(receive: Receive, gzipped: bool) -> bytes:
     out, wire = bytearray(), 0
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Malformed("the body ended early")
         chunk: bytes = message.get("body", b"")
         wire += len(chunk)
         out += inflate.decompress(chunk, MAX_MESSAGE_BYTES + 1 - len(out)) if inflate else chunk

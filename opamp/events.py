@@ -29,6 +29,11 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Connected:
+    """The first report on a new connection."""
+
+
+@dataclass(frozen=True, slots=True)
 class Described:
     identifying: Mapping[str, str]
     non_identifying: Mapping[str, str]
@@ -73,4 +78,6 @@ class Disconnected:
     """The agent said goodbye."""
 
 
-Event = Seen | Described | HealthReported | ConfigReported | EffectiveConfigReported | ComponentsReported | StateLost | Disconnected
+Event = (
+    Seen | Connected | Described | HealthReported | ConfigReported | EffectiveConfigReported | ComponentsReported | StateLost | Disconnected
+)

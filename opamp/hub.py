@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from opamp.agent import AgentState
-from opamp.events import Disconnected, Event
-from opamp.session import Offer, ServerSession, bad_request
+from opamp.events import Connected, Disconnected, Event
+from opamp.session import Offer, ServerSession, bad_request, unavailable
 from opamp.wire import UID_BYTES, Malformed, parse_report
 
 I = TypeVar("I")  # noqa: E741 - whatever identity the authenticator returns
 Send = Callable[[bytes], Awaitable[None]]
 log = logging.getLogger("opamp")
+MAX_AGENTS = 100
+"""Agents that one credential may speak for; a gateway is one."""
 
 
 def uuid7() -> bytes:
@@ -71,25 +73,39 @@ class Hub(Generic[I]):
             uid = parse_report(payload).instance_uid
             key = (self.callbacks.key(identity), uid)
             session = self._sessions.get(key) or ServerSession(AgentState(uid), uuid7)
-            if connection is not None:
-                await self._take_over(key, session, connection)
+            if self._replaced(key, connection):
+                return unavailable(uid, "this agent has a newer connection")
+            if key not in self._sessions and self._agents_of(key[0]) >= MAX_AGENTS:
+                return unavailable(uid, f"at most {MAX_AGENTS} agents for one credential")
             events = session.receive(payload, time.monotonic())
         except Malformed as error:
             return bad_request(_uid_of(payload), str(error))
         self._sessions[key] = session
+        if connection is not None and await self._take_over(key, session, connection):
+            events = (Connected(), *events)
         await self.callbacks.events(identity, uid, events, session.state)
         if any(isinstance(e, Disconnected) for e in events):
             self._live.pop(key, None)
         return session.reply(await self.callbacks.desired(identity, uid), time.monotonic())
 
-    async def _take_over(self, key: tuple[str, bytes], session: ServerSession, connection: Connection) -> None:
+    def _replaced(self, key: tuple[str, bytes], connection: Connection | None) -> bool:
+        """Whether a late message came by a socket that its agent has left for a newer one."""
+        live = self._live.get(key)
+        return connection is not None and live is not None and live.epoch > connection.epoch
+
+    def _agents_of(self, identity: str) -> int:
+        return sum(owner == identity for owner, _ in self._sessions)
+
+    async def _take_over(self, key: tuple[str, bytes], session: ServerSession, connection: Connection) -> bool:
+        """Makes the connection its agent's; True when it is a new one. The old socket is closed unless it carries other agents too."""
         old = self._live.get(key)
         if old is not None and old.epoch == connection.epoch:
-            return
+            return False
         self._live[key] = connection
         session.connected()
-        if old is not None:
+        if old is not None and all(live.epoch != old.epoch for live in self._live.values()):
             await old.close()
+        return True
 
     async def closed(self, identity: I, connection: Connection) -> None:
         """A socket ended: only what it still owned is gone."""

@@ -81,6 +81,7 @@ class ServerSession:
     _want_components: bool = False
     _new_uid: bytes | None = None
     _wants_uid: bool = False
+    _last: bytes = b""
     _sent: tuple[bytes, float] | None = None
 
     def connected(self) -> None:
@@ -90,7 +91,9 @@ class ServerSession:
     def receive(self, payload: bytes, now: float) -> tuple[Event, ...]:
         """Folds a report; raises `Malformed` and changes nothing when it is none."""
         report = parse_report(payload)
-        if report.sequence_num == self.state.sequence_num and self._complete:
+        duplicate = report.sequence_num == self.state.sequence_num and payload == self._last
+        self._last = payload
+        if duplicate and self._complete:
             return (Seen(report.sequence_num, report.capabilities or None),)  # a duplicate: answered, not folded twice
         events = events_of(report)
         lost = self._missing(report)

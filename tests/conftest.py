@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "gateway" / "build"
 IN_CI = bool(os.environ.get("FLOWGATE_CI"))
 
-settings.register_profile("flowgate", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("flowgate", deadline=None, derandomize=IN_CI, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("flowgate")
 
 # Rooms whose tests need no socket at all; `binary` and `e2e` tests are exempt.
@@ -39,6 +39,16 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
     """In CI nothing may be missing: a skip is red. The shared samples are no part of the project and may be absent."""
+    outcome = yield
+    report = outcome.get_result()
+    if IN_CI and report.skipped and "../shared" not in str(report.longrepr):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI, where nothing may be missing: {report.longrepr}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector):  # type: ignore[no-untyped-def]
+    """A whole file that skips itself (`importorskip`, `allow_module_level`) is red in CI too: none of its tests would be."""
     outcome = yield
     report = outcome.get_result()
     if IN_CI and report.skipped and "../shared" not in str(report.longrepr):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from streamlit.testing.v1 import AppTest
 
 from dashboards import charts
@@ -102,6 +107,26 @@ def test_hostile_names_stay_in_cells(run: Any) -> None:
     assert "unsafe_allow_html" not in PAGE.read_text()
 
 
+def test_a_hostile_reason_draws_nothing(run: Any) -> None:
+    spots = [{"kind": "hiding", "reason": "![x](http://evil.example/p.png) $x$\n# big"}]
+    page = run({**FULL, "/api/v1/analyses/a1": {**ANALYSIS, "blind_spots": spots}})
+    shown = next(c.value for c in page.caption if "blind spot" in c.value)
+    assert "![" not in shown
+    assert "\n" not in shown
+    assert all(shown[m.start() - 1] == "\\" for m in re.finditer(r"[]!$#<(\[]", shown))
+
+
+@given(st.text())
+def test_plain_text_survives_markdown(text: str) -> None:
+    """Rendered by a CommonMark parser, what was escaped is one paragraph of exactly that text."""
+    words = " ".join(text.replace("\0", "").split())
+    tokens = MarkdownIt("commonmark").parse(charts.plain(words))
+    inline = [t for t in tokens if t.type == "inline"]
+    said = "".join(c.content for t in inline for c in t.children or [])
+    assert {c.type for t in inline for c in t.children or []} <= {"text", "text_special"}
+    assert said == words
+
+
 def test_without_an_analysis_the_page_says_what_to_do(run: Any) -> None:
     page = run({**FULL, "/api/v1/analyses": {"items": []}})
     assert not page.exception
@@ -109,7 +134,7 @@ def test_without_an_analysis_the_page_says_what_to_do(run: Any) -> None:
 
 
 def test_a_refused_token_is_said(run: Any) -> None:
-    assert "FLOWGATE_TOKEN" in run({}, 401).error[0].value
+    assert charts.plain("Set FLOWGATE_TOKEN") in run({}, 401).error[0].value
 
 
 def test_an_api_that_is_down_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,8 +161,17 @@ def test_nothing_is_an_empty_frame_with_its_columns(frame: Any) -> None:
     assert frame.columns
 
 
-def test_an_answer_without_json_is_a_reason() -> None:
-    import httpx
+@pytest.mark.parametrize("status", [200, 404, 500])
+@pytest.mark.parametrize("body", [[1], "x", 3, None])
+def test_an_answer_that_is_no_object_is_a_reason(status: int, body: object) -> None:
+    client = Client("http://x", "t", httpx.MockTransport(lambda _: httpx.Response(status, json=body)))
+    assert isinstance(client.items("/x"), Failed)
 
+
+def test_a_token_that_no_header_can_carry_is_a_reason() -> None:
+    assert isinstance(Client("http://127.0.0.1:9", "t\u00f6k").get("/x"), Failed)
+
+
+def test_an_answer_without_json_is_a_reason() -> None:
     client = Client("http://x", "t", httpx.MockTransport(lambda _: httpx.Response(200, text="<html>")))
     assert isinstance(client.get("/x"), Failed)

@@ -14,6 +14,7 @@ from websockets.sync.client import ClientConnection
 from controlplane.processes import wait_until
 from opamp import AgentSession, Offer, OfferedFile
 from opamp.asgi import accepts_gzip
+from opamp.hub import MAX_AGENTS
 from opamp.proto.opamp.v1.opamp_pb2 import AgentToServer, ServerToAgent
 from opamp.wire import MAX_MESSAGE_BYTES, frame, unframe
 from tests.opamp.live import Server
@@ -139,6 +140,42 @@ def test_i4_i16_a_reconnect_takes_over_and_the_old_close_clears_nothing(server: 
         new.send(frame(agent.report()))
         assert heard(new).instance_uid == UID
     wait_until("gone", lambda: server.gone == [UID], 10)
+
+
+def test_a_late_message_on_the_old_socket_does_not_win_the_agent_back(server: Server) -> None:
+    """The old socket carries another agent too, so it stays open; what it still says of the first is refused."""
+    moved, stays = AgentSession(UID), AgentSession(b"b" * 16)
+    with server.socket() as old, server.socket() as new:
+        for agent in (moved, stays):
+            old.send(frame(agent.report()))
+            heard(old)
+        new.send(frame(moved.report()))
+        assert not heard(new).HasField("error_response")
+        old.send(frame(moved.report()))
+        assert heard(old).error_response.error_message
+        old.send(frame(stays.report()))
+        assert not heard(old).HasField("error_response")
+        new.send(frame(moved.report()))
+        assert not heard(new).HasField("error_response")
+
+
+def test_a_new_connection_is_an_event_even_when_nothing_else_changed(server: Server) -> None:
+    agent = AgentSession(UID)
+    for _ in range(2):
+        with server.socket() as socket:
+            socket.send(frame(agent.report()))
+            heard(socket)
+            socket.send(frame(agent.report()))
+            heard(socket)
+    kinds = [[type(e).__name__ for e in events] for _, events in server.events]
+    assert ["Connected" in k for k in kinds] == [True, False, True, False]
+
+
+def test_one_credential_speaks_for_so_many_agents_and_no_more(server: Server) -> None:
+    with server.socket() as socket:
+        for k in range(MAX_AGENTS + 1):
+            socket.send(frame(AgentSession(k.to_bytes(2, "big") * 7 + b"xx").report()))
+            assert heard(socket).HasField("error_response") == (k == MAX_AGENTS)
 
 
 def test_one_socket_carries_many_agents(server: Server) -> None:

@@ -89,6 +89,14 @@ def test_i9_a_duplicate_is_answered_and_not_folded_twice() -> None:
     assert said(server.reply(None, 0.0)).flags & FULL == 0
 
 
+def test_a_restarted_agents_first_message_is_no_duplicate_of_the_old_ones() -> None:
+    server, agent = joined()
+    exchange(server, agent)
+    again = AgentSession(UID, description={"service.name": "renamed"})
+    server.receive(again.report(), 0.0)
+    assert server.state.identifying == {"service.name": "renamed"}
+
+
 def test_i6_what_is_left_out_is_unchanged() -> None:
     server, agent = joined()
     agent.feels(True)
