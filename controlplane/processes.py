@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from flowgate.errors import Broken, Unreachable
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h: the child gets this signal when its parent dies, so a killed demo leaves nothing running
 STOP_SECONDS = 10.0
+GONE_SECONDS = 5.0
 
 
 def _die_with_parent() -> None:
@@ -53,6 +54,23 @@ class Child:
                 self.process.wait()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
+        _gone(self.process.pid)
+
+
+def _gone(group: int, seconds: float = GONE_SECONDS) -> None:
+    """Returns when no process of the group is left: SIGKILL is only a request, and ports and files are free when it was carried out."""
+    deadline = time.monotonic() + seconds
+    while any(_members(group)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _members(group: int) -> Iterator[int]:
+    """Processes of the group that still run; one that ended and was not yet waited for does not."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state not in "ZX":
+                yield int(stat.parent.name)
 
 
 @dataclass(slots=True)
