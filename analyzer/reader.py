@@ -23,6 +23,7 @@ _SQL: Mapping[ColumnType, str] = {
     "bool": "BOOLEAN",
     "text": "VARCHAR",
     "time": "TIMESTAMP",
+    "time_ns": "TIMESTAMP_NS",
     "list_u64": "UBIGINT[]",
 }
 

@@ -101,7 +101,7 @@ class Segment:
     """Items refused or left out while this segment was filled, by reason (`skewed`, `too_many_attributes`, …)."""
 
 
-ColumnType = Literal["u64", "u32", "i32", "f64", "bool", "text", "time", "list_u64"]
+ColumnType = Literal["u64", "u32", "i32", "f64", "bool", "text", "time", "time_ns", "list_u64"]
 
 TABLES: Mapping[str, Mapping[str, ColumnType]] = {
     # One row per key-value seen. `kv_id` is a keyed 64-bit hash of (key, type, value).
@@ -134,6 +134,13 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
         "min": "f64",
         "max": "f64",
         "bytes": "u64",
+        "exemplars": "u32",
+    },
+    # Every point, where the tap was told to keep them (`--keep-points`).
+    "raw_points": {
+        "series_id": "u64",
+        "time": "time_ns",
+        "value": "f64",
     },
     # Exact counts of every log record, whether or not a sample of it is kept.
     "log_counts": {

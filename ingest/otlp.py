@@ -1,14 +1,13 @@
 """OTLP protobuf and OTLP/JSON to batches, through the protobuf library: reference and fallback of a compiled scanner behind the same door.
 
 Identity: a series is resource attributes + scope + metric name + unit + kind + temporality + point attributes (CONTRACTS). `series_id` and
-`kv_id` are keyed BLAKE2b-64 hashes; the order of attributes does not matter. Bytes of an item are its own protobuf bytes plus an equal share
-of the resource, scope and metric it travels under.
+`kv_id` are keyed 64-bit hashes (`ingest.identity`); the order of attributes does not matter. Bytes of an item are its own canonical protobuf
+bytes, without fields that this version does not know, plus an equal share of the resource, scope and metric it travels under.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import math
 from collections import Counter
@@ -28,6 +27,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from flowgate.errors import Refused
 from flowgate.telemetry import Kind, Signal, Temporality
+from ingest.identity import KV, METRIC, SCOPE, TEXT, TRACE, Identity64, mum
 
 Request = ExportMetricsServiceRequest | ExportLogsServiceRequest | ExportTraceServiceRequest
 Encoding = Literal["protobuf", "json"]
@@ -54,7 +54,13 @@ class Limits:
 
     attributes: int = 128
     name_length: int = 512
+    """Bytes of UTF-8 of a metric's name or an attribute's key."""
     value_length: int = 4096
+    """Protobuf bytes of an attribute's value; characters of a log body that are kept."""
+    resource_value_length: int = 65_536
+    """The same for a resource's attributes: a long command line must not hide a service."""
+    buckets: int = 512
+    """Of a histogram's point, or quantiles of a summary's; an exponential histogram has at most so many on either side of zero."""
     past_seconds: int = 24 * 3600
     """Older items are `skewed`: they lie outside the retention."""
     ahead_seconds: int = 600
@@ -88,6 +94,7 @@ class Point:
     time_ns: int
     value: float | None
     bytes: float
+    exemplars: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,8 @@ class LogItem:
     trace_id: str
     span_id: str
     bytes: float
+    rank: int
+    """Uniform 64 bits that decide whether a sample holds it: of its trace id, or without one of its body and time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +125,8 @@ class SpanItem:
     status: int
     attributes: str
     bytes: float
+    rank: int
+    """Uniform 64 bits of its trace id: a sample holds whole traces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +144,9 @@ def parse(signal: Signal, body: bytes, encoding: Encoding) -> Request:
     """The request in `body`; raises `Malformed` saying why it is not one."""
     try:
         if encoding == "protobuf":
-            return _REQUESTS[signal].FromString(body)
+            known = _REQUESTS[signal].FromString(body)
+            known.DiscardUnknownFields()
+            return known
         message = _REQUESTS[signal]()
         value = json.loads(body)
         if not isinstance(value, dict):
@@ -164,9 +177,15 @@ def _id64(text: str) -> str:
 class _Context:
     """A resource, scope and metric that points travel under, and the ids of the series seen under it by their attributes' bytes."""
 
-    head: bytes
+    identity: int
     row: SeriesRow
+    head_size: int
+    reason: str | None
     known: dict[bytes, int] = field(default_factory=dict[bytes, int])
+
+
+MAX_CONTEXTS = 100_000
+"""Contexts remembered; they are a cache, and forgotten together when there are more."""
 
 
 @dataclass(slots=True)
@@ -181,7 +200,11 @@ class Decoder:
     max_series: int = 1_000_000
     series: dict[int, SeriesRow] = field(default_factory=dict[int, SeriesRow])
     kv: dict[int, KvRow] = field(default_factory=dict[int, KvRow])
+    identity: Identity64 = field(init=False)
     _contexts: dict[tuple[object, ...], _Context] = field(default_factory=dict[tuple[object, ...], _Context])
+
+    def __post_init__(self) -> None:
+        self.identity = Identity64(self.key)
 
     def decode(self, request: Request, now_ns: int) -> Batch:
         """The batch in `request`; `now_ns` decides what is skewed."""
@@ -198,151 +221,190 @@ class Decoder:
 
     def _metrics(self, request: ExportMetricsServiceRequest, work: _Work) -> None:
         for group in request.resource_metrics:
-            resource = group.resource.SerializeToString(deterministic=True)
+            resource = group.resource.SerializeToString()
             items = sum(len(_points(m)) for s in group.scope_metrics for m in s.metrics)
             for scoped in group.scope_metrics:
-                scope = scoped.scope.SerializeToString(deterministic=True)
-                shared = (len(resource) + len(scope)) / items if items else 0.0
+                scope = scoped.scope.SerializeToString()
+                own = sum(len(_points(m)) for m in scoped.metrics)
+                shares = (len(scope) / own if own else 0.0, len(resource) / items if items else 0.0)
                 for metric in scoped.metrics:
-                    self._metric(metric, group.resource.attributes, (resource, scope), scoped.scope.name, shared, work)
+                    if _points(metric):
+                        context = self._context(metric, group.resource.attributes, (resource, scope), scoped.scope.name)
+                        self._metric(metric, context, shares, work)
 
-    def _metric(
-        self,
-        metric: Metric,
-        resource: Sequence[KeyValue],
-        where: tuple[bytes, bytes],
-        scope: str,
-        shared: float,
-        work: _Work,
-    ) -> None:
+    def _metric(self, metric: Metric, context: _Context, shares: tuple[float, float], work: _Work) -> None:
         points = _points(metric)
-        if not points:
+        if context.reason is not None:
+            work.reject(context.reason, len(points))
             return
-        if len(metric.name) > self.limits.name_length or not metric.name:
-            work.reject("bad_name", len(points))
-            return
-        context = self._context(metric, resource, where, scope)
-        head = len(metric.name) + len(metric.unit) + len(metric.description)
+        share = context.head_size / len(points)
         for point in points:
-            self._point(point, context, shared + head / len(points), work)
+            self._point(point, context, (share, *shares), work)
 
     def _context(self, metric: Metric, resource: Sequence[KeyValue], where: tuple[bytes, bytes], scope: str) -> _Context:
-        kind, temporality, monotonic = _kind(metric)
-        key = (*where, metric.name, metric.unit, kind, temporality, monotonic)
+        head = metric_head(metric)
+        kind, temporality, monotonic = kind_of(metric)
+        key = (*where, head, kind, temporality, monotonic)
         known = self._contexts.get(key)
         if known is None:
             kvs = self._kv_ids(resource)
-            row = SeriesRow(metric.name, metric.unit, kind, temporality, monotonic, scope, _service(resource), 1, kvs, ())
-            parts = (where[1], metric.name.encode(), metric.unit.encode(), kind.encode(), temporality.encode(), bytes([monotonic]))
-            head = _joined((*(k.to_bytes(8, "big") for k in kvs), b"|", *parts))
-            known = self._contexts[key] = _Context(head, row)
+            reason = self.wrong_resource(resource) or self.wrong_name(metric.name)
+            row = SeriesRow(metric.name, metric.unit, kind, temporality, monotonic, scope, service_of(resource), 1, kvs, ())
+            names = metric_identity(self.identity, metric.name, metric.unit, kind, temporality, monotonic)
+            identity = self.identity.context(self.identity.resource(kvs), self.identity.hash(where[1], SCOPE), names)
+            if len(self._contexts) >= MAX_CONTEXTS:
+                self._contexts.clear()
+            known = self._contexts[key] = _Context(identity, row, len(head), reason)
         return known
 
-    def _point(self, point: Any, context: _Context, shared: float, work: _Work) -> None:
+    def _point(self, point: Any, context: _Context, shares: tuple[float, float, float], work: _Work) -> None:
         if not work.in_time(point.time_unix_nano):
             return
+        if _buckets(point, context.row.kind) > self.limits.buckets:
+            work.reject("too_many_buckets")
+            return
         attributes = b"".join([a.SerializeToString() for a in point.attributes])
-        cache = attributes if context.row.kind not in _SHAPED else attributes + _shape(point, context.row.kind)
-        series = context.known.get(cache)
+        series = context.known.get(attributes)
         if series is None:
-            series = self._new_series(point, context, cache, work)
+            series = self._new_series(point, context, attributes, work)
             if series is None:
                 return
         value = None if point.flags & _NO_VALUE else _value(point, context.row.kind)
-        work.points.append(Point(series, point.time_unix_nano, value, point.ByteSize() + shared))
+        exemplars = len(point.exemplars) if context.row.kind is not Kind.SUMMARY else 0
+        size = point.ByteSize() + shares[0] + shares[1] + shares[2]
+        work.points.append(Point(series, point.time_unix_nano, value, size, exemplars))
 
-    def _new_series(self, point: Any, context: _Context, cache: bytes, work: _Work) -> int | None:
-        reason = self._wrong(point.attributes)
+    def _new_series(self, point: Any, context: _Context, attributes: bytes, work: _Work) -> int | None:
+        reason = self.wrong(point.attributes)
         if reason is None and len(self.series) >= self.max_series:
             reason = "too_many_series"
         if reason is not None:
             work.reject(reason)
             return None
         kvs = self._kv_ids(point.attributes)
-        series = self._hash(context.head + b"||" + b"".join(k.to_bytes(8, "big") for k in kvs))
+        series = self.identity.series(context.identity, kvs)
         row = context.row
-        self.series[series] = SeriesRow(
+        described = SeriesRow(
             row.metric, row.unit, row.kind, row.temporality, row.monotonic, row.scope, row.service,
             _prom_series(point, row.kind), row.resource_kv, kvs,
         )  # fmt: skip
-        context.known[cache] = series
+        self.series.setdefault(series, described)
+        context.known[attributes] = series
         return series
 
     # --- logs and spans ---
 
     def _logs(self, request: ExportLogsServiceRequest, work: _Work) -> None:
         for group in request.resource_logs:
-            service = _service(group.resource.attributes)
+            service, reason = service_of(group.resource.attributes), self.wrong_resource(group.resource.attributes)
             items = sum(len(s.log_records) for s in group.scope_logs)
             for scoped in group.scope_logs:
-                shared = (group.resource.ByteSize() + scoped.scope.ByteSize()) / items if items else 0.0
+                if reason is not None:
+                    work.reject(reason, len(scoped.log_records))
+                    continue
                 for record in scoped.log_records:
-                    self._log(record, service, shared, work)
+                    size = record.ByteSize() + scoped.scope.ByteSize() / len(scoped.log_records) + group.resource.ByteSize() / items
+                    self._log(record, service, size, work)
 
-    def _log(self, record: LogRecord, service: str, shared: float, work: _Work) -> None:
-        moment = record.time_unix_nano or record.observed_time_unix_nano
-        if not work.in_time(moment):
+    def _log(self, record: LogRecord, service: str, size: float, work: _Work) -> None:
+        if not work.in_time(record.time_unix_nano or record.observed_time_unix_nano):
             return
-        reason = self._wrong(record.attributes)
+        reason = self.wrong(record.attributes)
         if reason is not None:
             work.reject(reason)
             return
+        work.logs.append(self.log_item(record, service, size))
+
+    def log_item(self, record: LogRecord, service: str, size: float) -> LogItem:
+        """A record as a row of `logs` holds it; `size` in bytes with its shares."""
+        moment = record.time_unix_nano or record.observed_time_unix_nano
         body, _ = _text(record.body)
-        work.logs.append(
-            LogItem(
-                moment, service, int(record.severity_number), record.severity_text, body[: self.limits.value_length],
-                _attributes_json(record.attributes), record.trace_id.hex(), record.span_id.hex(), record.ByteSize() + shared,
-            )
+        return LogItem(
+            moment, service, int(record.severity_number), record.severity_text, body[: self.limits.value_length],
+            _attributes_json(record.attributes), record.trace_id.hex(), record.span_id.hex(), size, self._log_rank(record, moment),
         )  # fmt: skip
+
+    def _log_rank(self, record: LogRecord, moment: int) -> int:
+        if record.trace_id:
+            return self.identity.hash(record.trace_id, TRACE)
+        s0, _, _, s3 = self.identity.secrets
+        return mum(self.identity.hash(record.body.SerializeToString(), TEXT) ^ s3, moment ^ s0)
 
     def _spans(self, request: ExportTraceServiceRequest, work: _Work) -> None:
         for group in request.resource_spans:
-            service = _service(group.resource.attributes)
+            service, reason = service_of(group.resource.attributes), self.wrong_resource(group.resource.attributes)
             items = sum(len(s.spans) for s in group.scope_spans)
             for scoped in group.scope_spans:
-                shared = (group.resource.ByteSize() + scoped.scope.ByteSize()) / items if items else 0.0
+                if reason is not None:
+                    work.reject(reason, len(scoped.spans))
+                    continue
                 for span in scoped.spans:
-                    self._span(span, service, shared, work)
+                    size = span.ByteSize() + scoped.scope.ByteSize() / len(scoped.spans) + group.resource.ByteSize() / items
+                    self._span(span, service, size, work)
 
-    def _span(self, span: Span, service: str, shared: float, work: _Work) -> None:
+    def _span(self, span: Span, service: str, size: float, work: _Work) -> None:
         if not work.in_time(span.start_time_unix_nano):
             return
-        reason = self._wrong(span.attributes)
+        reason = self.wrong(span.attributes)
         if reason is not None:
             work.reject(reason)
             return
-        work.spans.append(
-            SpanItem(
-                span.start_time_unix_nano, service, span.name[: self.limits.name_length], int(span.kind), span.trace_id.hex(),
-                span.span_id.hex(), span.parent_span_id.hex(), max(0, span.end_time_unix_nano - span.start_time_unix_nano),
-                int(span.status.code), _attributes_json(span.attributes), span.ByteSize() + shared,
-            )
+        work.spans.append(self.span_item(span, service, size))
+
+    def span_item(self, span: Span, service: str, size: float) -> SpanItem:
+        """A span as a row of `spans` holds it; `size` in bytes with its shares."""
+        return SpanItem(
+            span.start_time_unix_nano, service, span.name[: self.limits.name_length], int(span.kind), span.trace_id.hex(),
+            span.span_id.hex(), span.parent_span_id.hex(), max(0, span.end_time_unix_nano - span.start_time_unix_nano),
+            int(span.status.code), _attributes_json(span.attributes), size, self.identity.hash(span.trace_id, TRACE),
         )  # fmt: skip
 
     # --- identity ---
 
-    def _wrong(self, attributes: Sequence[KeyValue]) -> str | None:
+    def wrong_name(self, name: str) -> str | None:
+        """Why a metric cannot be called so; None when it can."""
+        return None if 0 < _length(name) <= self.limits.name_length else "bad_name"
+
+    def wrong_resource(self, attributes: Sequence[KeyValue]) -> str | None:
+        """Why a resource is beyond the limits; None when it is not. What travels under it is rejected with it."""
+        return self.wrong(attributes, self.limits.resource_value_length)
+
+    def wrong(self, attributes: Sequence[KeyValue], value_length: int | None = None) -> str | None:
         """Why these attributes are beyond the limits; None when they are not."""
+        most = self.limits.value_length if value_length is None else value_length
         if len(attributes) > self.limits.attributes:
             return "too_many_attributes"
         for attribute in attributes:
-            if len(attribute.key) > self.limits.name_length:
+            if _length(attribute.key) > self.limits.name_length:
                 return "attribute_name_too_long"
-            if attribute.value.ByteSize() > self.limits.value_length:
+            if attribute.value.ByteSize() > most:
                 return "attribute_value_too_long"
         return None
 
     def _kv_ids(self, attributes: Iterable[KeyValue]) -> tuple[int, ...]:
         ids: list[int] = []
         for attribute in attributes:
-            text, kind = _text(attribute.value)
-            kv = self._hash(_joined((attribute.key.encode(), kind.encode(), text.encode(errors="replace"))))
-            self.kv.setdefault(kv, (attribute.key, text, kind))
+            kv = self.identity.hash(attribute.SerializeToString(), KV)
+            if kv not in self.kv:
+                self.kv[kv] = kv_row(attribute)
             ids.append(kv)
         return tuple(sorted(ids))
 
-    def _hash(self, data: bytes) -> int:
-        return int.from_bytes(hashlib.blake2b(data, digest_size=8, key=self.key).digest(), "big")
+
+def kv_row(attribute: KeyValue) -> KvRow:
+    """A key-value as a row of `kv` holds it."""
+    return attribute.key, *_text(attribute.value)
+
+
+def metric_head(metric: Metric) -> bytes:
+    """A metric without its data, in canonical form."""
+    head = Metric(name=metric.name, description=metric.description, unit=metric.unit, metadata=metric.metadata)
+    return head.SerializeToString()
+
+
+def metric_identity(identity: Identity64, name: str, unit: str, kind: Kind, temporality: str, monotonic: bool) -> int:
+    """What of a series' identity its metric gives."""
+    return identity.hash(_joined((name.encode(), unit.encode(), kind.encode(), temporality.encode(), bytes([monotonic]))), METRIC)
 
 
 @dataclass(slots=True)
@@ -357,7 +419,8 @@ class _Work:
     rejected: Counter[str] = field(default_factory=Counter[str])
 
     def reject(self, reason: str, items: int = 1) -> None:
-        self.rejected[reason] += items
+        if items:
+            self.rejected[reason] += items
 
     def in_time(self, time_ns: int) -> bool:
         if self.oldest <= time_ns <= self.newest:
@@ -370,12 +433,21 @@ class _Work:
         return Batch(kept + self.rejected.total(), tuple(self.points), tuple(self.logs), tuple(self.spans), dict(self.rejected))
 
 
-_SHAPED = frozenset({Kind.HISTOGRAM, Kind.SUMMARY})
+def _buckets(point: Any, kind: Kind) -> int:
+    match kind:
+        case Kind.HISTOGRAM:
+            return max(len(point.bucket_counts), len(point.explicit_bounds))
+        case Kind.EXPONENTIAL_HISTOGRAM:
+            return max(len(point.positive.bucket_counts), len(point.negative.bucket_counts))
+        case Kind.SUMMARY:
+            return len(point.quantile_values)
+        case _:
+            return 0
 
 
-def _shape(point: Any, kind: Kind) -> bytes:
-    """What of a point decides how many Prometheus series it makes, beside its attributes."""
-    return b"%d" % _prom_series(point, kind)
+def _length(text: str) -> int:
+    """Bytes in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _points(metric: Metric) -> Sequence[Any]:
@@ -383,7 +455,8 @@ def _points(metric: Metric) -> Sequence[Any]:
     return getattr(metric, data).data_points if data else ()
 
 
-def _kind(metric: Metric) -> tuple[Kind, Temporality, bool]:
+def kind_of(metric: Metric) -> tuple[Kind, Temporality, bool]:
+    """Kind, temporality, and whether it is monotonic."""
     data = metric.WhichOneof("data") or "gauge"
     holder = getattr(metric, data)
     # An enum that is open: a number this version does not know is as good as none.
@@ -415,7 +488,8 @@ def _value(point: Any, kind: Kind) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _service(attributes: Iterable[KeyValue]) -> str:
+def service_of(attributes: Iterable[KeyValue]) -> str:
+    """`service.name`, or empty."""
     return next((a.value.string_value for a in attributes if a.key == "service.name"), "")
 
 
@@ -440,6 +514,8 @@ def _text(value: AnyValue) -> tuple[str, str]:
             return repr(value.double_value), "double"
         case "bytes_value":
             return value.bytes_value.hex(), "bytes"
+        case "string_value_strindex":  # an index into a table that only profiles carry: the text is not here
+            return str(value.string_value_strindex), "strindex"
         case _:
             return json.dumps(_plain(value), sort_keys=True), kind.removesuffix("_value")
 

@@ -12,33 +12,22 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from flowgate.errors import Broken
 from flowgate.ids import GatewayId, OrgId
 from flowgate.telemetry import TABLES, ColumnType, Segment, Side, Window
-from ingest.otlp import KvRow, SeriesRow
-from ingest.tap import Pending, Source
+from ingest.columns import Staged
+from ingest.tap import Source
 
 Json = dict[str, Any]
 
-_ARROW: Mapping[ColumnType, pa.DataType] = {
-    "u64": pa.uint64(),
-    "u32": pa.uint32(),
-    "i32": pa.int32(),
-    "f64": pa.float64(),
-    "bool": pa.bool_(),
-    "text": pa.string(),
-    "time": pa.timestamp("us"),
-    "list_u64": pa.list_(pa.uint64()),
-}
 _SQL: Mapping[ColumnType, str] = {
     "u64": "UBIGINT",
     "u32": "UINTEGER",
@@ -47,6 +36,7 @@ _SQL: Mapping[ColumnType, str] = {
     "bool": "BOOLEAN",
     "text": "VARCHAR",
     "time": "TIMESTAMP",
+    "time_ns": "TIMESTAMP_NS",
     "list_u64": "UBIGINT[]",
 }
 # How rows staged at different moments become one row of a segment; tables not named here are copied as they are.
@@ -56,7 +46,7 @@ _SEALED: Mapping[str, str] = {
     "points": """
         SELECT series_id, bucket, sum(count)::UINTEGER AS count, min(first_time) AS first_time, max(last_time) AS last_time,
                arg_min(first, first_time) AS first, arg_max(last, last_time) AS last, sum(increase) AS increase,
-               min(min) FILTER (NOT isnan(min)) AS min, max(max) FILTER (NOT isnan(max)) AS max, sum(bytes)::UBIGINT AS bytes
+               min(min) FILTER (NOT isnan(min)) AS min, max(max) FILTER (NOT isnan(max)) AS max, sum(bytes)::UBIGINT AS bytes, sum(exemplars)::UINTEGER AS exemplars
         FROM {rows} GROUP BY series_id, bucket ORDER BY series_id, bucket""",
     "log_counts": """
         SELECT bucket, service, severity_number, sum(count)::UBIGINT AS count, sum(bytes)::UBIGINT AS bytes
@@ -67,7 +57,6 @@ _SEALED: Mapping[str, str] = {
 }
 _TIME_COLUMN = {"points": "bucket", "log_counts": "bucket", "span_counts": "bucket"}
 TEMPORARY = ".tmp-"
-_EPOCH = datetime(1970, 1, 1)
 
 
 @dataclass(slots=True)
@@ -94,13 +83,13 @@ class SegmentStore:
             raise Broken(f"{root}/staging.duckdb cannot be opened: {str(error).splitlines()[0]}") from error
         return store
 
-    def stage(self, pending: Mapping[Source, Pending], series: Mapping[int, SeriesRow], kv: Mapping[int, KvRow]) -> None:
+    def stage(self, drained: Mapping[Source, Staged]) -> None:
         """Writes drained rows to the staging file and commits: all of them, or, raising `Broken` when the disk is full, none."""
         opened = dict(self._open)
         try:
             self._db.execute("BEGIN")
-            for source, rows in pending.items():
-                self._stage_source(source, rows, series, kv)
+            for source, rows in drained.items():
+                self._stage_source(source, rows)
             self._db.execute("COMMIT")
         except (OSError, duckdb.Error) as error:
             self._open = opened
@@ -133,7 +122,7 @@ class SegmentStore:
 
     # --- staging ---
 
-    def _stage_source(self, source: Source, rows: Pending, series: Mapping[int, SeriesRow], kv: Mapping[int, KvRow]) -> None:
+    def _stage_source(self, source: Source, rows: Staged) -> None:
         segment = self._open.get(source)
         if segment is None:
             segment = self._open[source] = uuid.uuid4().hex[:16]
@@ -143,12 +132,10 @@ class SegmentStore:
                 [segment, identity.org, identity.gateway or "unknown", source.side.value, "{}"],
             )
         self._reject(segment, rows.rejected)
-        for table, columns in columns_of(rows, series, kv).items():
-            if columns[next(iter(columns))]:
-                staged = _arrow(table, columns)
-                self._db.register("batch", staged)
-                self._db.execute(f"INSERT INTO stage_{table} SELECT ?, * FROM batch", [segment])
-                self._db.unregister("batch")
+        for table, columns in rows.tables.items():
+            self._db.register("batch", columns)
+            self._db.execute(f"INSERT INTO stage_{table} SELECT '{segment}', * FROM batch")
+            self._db.unregister("batch")
 
     def _reject(self, segment: str, rejected: Mapping[str, int]) -> None:
         if not rejected:
@@ -264,68 +251,6 @@ def segment_from_json(value: Json) -> Segment:
 def read_segments(root: Path) -> list[Segment]:
     """Every segment that lies below `root`, by its own `segment.json`."""
     return [segment_from_json(json.loads(f.read_text())) for f in root.glob("*/*/*/*/segment.json")]
-
-
-def columns_of(rows: Pending, series: Mapping[int, SeriesRow], kv: Mapping[int, KvRow]) -> dict[str, dict[str, list[Any]]]:
-    """Drained rows as the columns of TABLES, with every series and key-value that they refer to."""
-    named = sorted({key[0] for key in rows.points})
-    kvs = sorted({k for s in named for k in (*series[s].resource_kv, *series[s].point_kv)})
-    return {
-        "kv": _columns("kv", ((k, *kv[k]) for k in kvs)),
-        "series": _columns("series", (_series_row(s, series[s]) for s in named)),
-        "points": _columns("points", (_point_row(key, a) for key, a in rows.points.items())),
-        "log_counts": _columns("log_counts", ((_at(k[0]), *k[1:], int(c), int(b)) for k, (c, b) in rows.log_counts.items())),
-        "logs": _columns("logs", (_log_row(r, w) for r, w in rows.logs)),
-        "span_counts": _columns("span_counts", ((_at(k[0]), *k[1:], int(c), int(b)) for k, (c, b) in rows.span_counts.items())),
-        "spans": _columns("spans", (_span_row(s, w) for s, w in rows.spans)),
-    }
-
-
-def _columns(table: str, rows: Iterable[tuple[Any, ...]]) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {name: [] for name in TABLES[table]}
-    for row in rows:
-        for values, value in zip(columns.values(), row, strict=True):
-            values.append(value)
-    return columns
-
-
-def _series_row(series: int, row: SeriesRow) -> tuple[Any, ...]:
-    return (
-        series, row.metric, row.unit, row.kind.value, row.temporality, row.monotonic, row.scope, row.service,
-        row.prom_series, list(row.resource_kv), list(row.point_kv),
-    )  # fmt: skip
-
-
-def _point_row(key: tuple[int, int], a: Any) -> tuple[Any, ...]:
-    times = (_at_ns(a.first_ns), _at_ns(a.last_ns))
-    return key[0], _at(key[1]), a.count, *times, a.first, a.last, a.increase, a.low, a.high, round(a.bytes)
-
-
-def _log_row(record: Any, weight: float) -> tuple[Any, ...]:
-    return (
-        _at_ns(record.time_ns), record.service, record.severity_number, record.severity_text, record.body,
-        record.attributes, record.trace_id, record.span_id, round(record.bytes), weight,
-    )  # fmt: skip
-
-
-def _span_row(span: Any, weight: float) -> tuple[Any, ...]:
-    return (
-        _at_ns(span.time_ns), span.service, span.name, span.kind, span.trace_id, span.span_id, span.parent_span_id,
-        span.duration_ns, span.status, span.attributes, round(span.bytes), weight,
-    )  # fmt: skip
-
-
-def _at(seconds: int) -> datetime:
-    return _EPOCH + timedelta(seconds=seconds)
-
-
-def _at_ns(ns: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=ns // 1000)
-
-
-def _arrow(table: str, columns: Mapping[str, list[Any]]) -> Any:
-    schema = pa.schema([(name, _ARROW[kind]) for name, kind in TABLES[table].items()])
-    return pa.table(dict(columns), schema=schema)
 
 
 def _staging(path: Path) -> duckdb.DuckDBPyConnection:

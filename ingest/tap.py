@@ -6,7 +6,6 @@ Aggregates are exact: each kept point counts once in its (series, bucket). Log r
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -41,6 +40,7 @@ class Aggregate:
     low: float
     high: float
     bytes: float
+    exemplars: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +140,9 @@ class Buffer:
         value = point.value if point.value is not None else float("nan")
         known = pending.points.get(key)
         if known is None:
-            pending.points[key] = Aggregate(1, point.time_ns, point.time_ns, value, value, gained, value, value, point.bytes)
+            pending.points[key] = Aggregate(1, point.time_ns, point.time_ns, value, value, gained, value, value, point.bytes, point.exemplars)
         else:
-            _merge(known, point.time_ns, value, gained, point.bytes)
+            _merge(known, point, value, gained)
 
     def _gained(self, source: Source, point: Point, row: SeriesRow) -> float:
         """What the point adds to its series: a delta's value; else the step from the last value, from zero after a decrease.
@@ -166,19 +166,21 @@ class Buffer:
         _tally(pending.log_counts, (self._bucket(record.time_ns), *kind), record.bytes)
         pending.logs_seen[kind] += 1
         weight = _log_weight(pending.logs_seen[kind], self.settings.log_samples)
-        if weight == 1 or _rank(f"{record.time_ns}/{record.span_id}/{record.body}") % weight == 0:
+        if record.rank % weight == 0:
             pending.logs.append((record, float(weight)))
 
     def _span(self, pending: Pending, span: SpanItem) -> None:
         _tally(pending.span_counts, (self._bucket(span.time_ns), span.service, span.name, span.kind), span.bytes)
         one_in = 1 << self.settings.trace_sample_bits
-        if _rank(span.trace_id) % one_in == 0:
+        if span.rank % one_in == 0:
             pending.spans.append((span, float(one_in)))
 
 
-def _merge(known: Aggregate, time_ns: int, value: float, gained: float, size: float) -> None:
+def _merge(known: Aggregate, point: Point, value: float, gained: float) -> None:
+    time_ns = point.time_ns
     known.count += 1
-    known.bytes += size
+    known.bytes += point.bytes
+    known.exemplars += point.exemplars
     known.increase += gained
     if time_ns < known.first_ns:
         known.first_ns, known.first = time_ns, value
@@ -199,6 +201,3 @@ def _log_weight(seen: int, samples: int) -> int:
     """1 for the first `samples`, then 2 for as many again, then 4, …"""
     return 1 << ((seen - 1) // samples).bit_length()
 
-
-def _rank(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(errors="replace"), digest_size=8).digest(), "big")

@@ -66,7 +66,7 @@ class Store:
         self.rows["points"].append(
             {
                 "series_id": self._series, "bucket": moment, "count": points, "first_time": moment, "last_time": moment, "first": 0.0,
-                "last": 0.0, "increase": increase, "min": 0.0, "max": 0.0, "bytes": points * 50,
+                "last": 0.0, "increase": increase, "min": 0.0, "max": 0.0, "bytes": points * 50, "exemplars": 0,
             }
         )  # fmt: skip
 

@@ -106,9 +106,9 @@ def test_attributes_up_to_the_limit_are_kept(count: int, kept: int) -> None:
     assert batch.rejected.get("too_many_attributes", 0) == 1 - kept
 
 
-@pytest.mark.parametrize(("length", "kept"), [(7, 1), (8, 1), (9, 0)])
+@pytest.mark.parametrize(("length", "kept"), [(15, 1), (16, 1), (17, 0)])
 def test_names_up_to_the_limit_are_kept(length: int, kept: int) -> None:
-    assert len(decoder(name_length=8).decode(gauge(1.0, name="m" * length), NOW).points) == kept
+    assert len(decoder(name_length=16).decode(gauge(1.0, name="m" * length), NOW).points) == kept
 
 
 @pytest.mark.parametrize(("ahead", "kept"), [(599, 1), (600, 1), (601, 0)])

@@ -99,8 +99,7 @@ def test_a_full_buffer_is_busy_and_takes_nothing() -> None:
 @given(st.integers(1, 400))
 def test_log_weights_stand_for_every_record_within_reason(count: int) -> None:
     """Up to the sample size each record is kept; beyond it the weights still add up to about as many, and counts are exact."""
-    requests = [logs(9, body=f"line {k}") for k in range(count)]
-    pending = filled(*requests, settings=Settings(log_samples=100)).pending[SOURCE]
+    pending = filled(logs(*[9] * count), settings=Settings(log_samples=100)).pending[SOURCE]
     assert sum(c for c, _ in pending.log_counts.values()) == count
     if count <= 100:
         assert [w for _, w in pending.logs] == [1.0] * count

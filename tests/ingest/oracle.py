@@ -1,0 +1,131 @@
+"""The protobuf library against the kernels: the same bodies through both, and every column of what comes out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowgate.ids import DEFAULT_ORG, GatewayId
+from flowgate.ports import Identity
+from flowgate.telemetry import Side, Signal
+from ingest.columns import Staged, staged
+from ingest.otlp import Decoder, Limits, Malformed, parse
+from ingest.tap import Buffer, Kept, Settings, Source
+from ingest.wire import Wire
+from tests.ingest.otlp_bodies import NOW
+
+KEY = b"k" * 32
+SOURCE = Source(Identity(DEFAULT_ORG, GatewayId("g")), Side.IN)
+KEYS = {
+    "kv": ("kv_id",),
+    "series": ("series_id",),
+    "points": ("series_id", "bucket", "first_time", "last_time", "count", "bytes"),
+    "log_counts": ("bucket", "service", "severity_number"),
+    "logs": ("time", "body", "trace_id", "span_id", "attributes", "bytes", "severity_number", "severity_text", "service", "weight"),
+    "span_counts": ("bucket", "service", "name", "kind"),
+    "spans": ("time", "trace_id", "span_id", "name", "attributes", "bytes", "weight", "duration_ns", "parent_span_id", "status"),
+}
+
+
+def rows(drained: Staged | None) -> dict[str, list[tuple[Any, ...]]]:
+    """Every table as sorted rows, with what cannot be compared made comparable."""
+    if drained is None:
+        return {}
+    return {name: _rows(name, table) for name, table in drained.tables.items() if name in KEYS}
+
+
+def _rows(name: str, table: Any) -> list[tuple[Any, ...]]:
+    named = _merged(table.to_pylist()) if name == "points" else table.to_pydict()
+    ordered = sorted(zip(*(named[c] for c in KEYS[name]), *(named[c] for c in sorted(named)), strict=True), key=repr)
+    return [tuple(_comparable(v) for v in row) for row in ordered]
+
+
+def _merged(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Rows of one series and bucket as one: the scanner writes several when a series left its bucket and came back."""
+    merged: dict[tuple[int, Any], dict[str, Any]] = {}
+    for row in rows:
+        known = merged.setdefault((row["series_id"], row["bucket"]), row)
+        if known is row:
+            continue
+        for column in ("count", "exemplars", "bytes", "increase"):
+            known[column] += row[column]
+        if row["first_time"] < known["first_time"]:
+            known |= {"first_time": row["first_time"], "first": row["first"]}
+        if row["last_time"] >= known["last_time"]:
+            known |= {"last_time": row["last_time"], "last": row["last"]}
+        known["min"] = min(_numbers(known["min"], row["min"]), default=math.nan)
+        known["max"] = max(_numbers(known["max"], row["max"]), default=math.nan)
+    for row in merged.values():
+        row["bytes"] = 0  # each row was rounded by itself; `compare` holds their sum to that
+        row["increase"] = f"{row['increase']:.9g}"
+    return {column: [row[column] for row in merged.values()] for column in rows[0]}
+
+
+def _numbers(*values: float) -> list[float]:
+    return [v for v in values if not math.isnan(v)]
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, float):
+        return "nan" if math.isnan(value) else float(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+@dataclass(slots=True)
+class Pair:
+    """Both ways side by side, fed with the same bodies."""
+
+    limits: Limits = field(default_factory=Limits)
+    settings: Settings = field(default_factory=lambda: Settings(log_samples=2, trace_sample_bits=1))
+    wire: Wire = field(init=False)
+    decoder: Decoder = field(init=False)
+    buffer: Buffer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.wire = Wire(KEY, self.limits, self.settings)
+        self.decoder = Decoder(KEY, self.limits)
+        self.buffer = Buffer(self.settings)
+
+    def feed(self, signal: Signal, body: bytes, now: int = NOW) -> Kept | None:
+        """What both say of one body, which must be the same; None when both refuse it."""
+        left, right = self._wire(signal, body, now), self._reference(signal, body, now)
+        assert left == right, f"scanner {left}, reference {right}: {body.hex()}"
+        return left
+
+    def _wire(self, signal: Signal, body: bytes, now: int) -> Kept | None:
+        try:
+            return self.wire.take(SOURCE, signal, body, now)
+        except Malformed:
+            return None
+
+    def _reference(self, signal: Signal, body: bytes, now: int) -> Kept | None:
+        try:
+            request = parse(signal, body, "protobuf")
+        except Malformed:
+            return None
+        return self.buffer.add(SOURCE, self.decoder.decode(request, now), self.decoder.series)
+
+    def compare(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Drains both into new segments and compares every column; returns the rows."""
+        scanned = self.wire.drain().get(SOURCE)
+        pending = self.buffer.drain().get(SOURCE)
+        read = staged(pending, self.decoder.series, self.decoder.kv) if pending is not None else None
+        left, right = rows(scanned), rows(read)
+        if scanned is not None and read is not None and "points" in scanned.tables:
+            sums = [sum(s.tables["points"]["bytes"].to_pylist()) for s in (scanned, read)]
+            assert abs(sums[0] - sums[1]) <= scanned.tables["points"].num_rows
+        self.wire.sealed()
+        assert left.keys() == right.keys()
+        for name in left:
+            assert left[name] == right[name], name
+        return left
+
+
+def agree(signal: Signal, bodies: Iterable[bytes], **kwargs: Any) -> dict[str, list[tuple[Any, ...]]]:
+    """Feeds the bodies to a new pair and compares."""
+    pair = Pair(**kwargs)
+    for body in bodies:
+        pair.feed(signal, body)
+    return pair.compare()
