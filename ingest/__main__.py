@@ -7,6 +7,7 @@ import asyncio
 import secrets
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -17,9 +18,10 @@ from pathlib import Path
 import uvicorn
 
 from flowgate.errors import EXIT_DONE, Broken, FlowgateError, Unreachable
+from ingest.engine import Library
 from ingest.otlp import Decoder, Limits
 from ingest.segments import SegmentStore
-from ingest.server import Tap, grpc_server, http_app, ticker
+from ingest.server import IDLE_SECONDS, Guarded, Tap, grpc_server, http_app, ticker
 from ingest.tap import Buffer, Settings
 from ingest.tokens import FileTokens
 
@@ -35,6 +37,9 @@ class TapSettings:
     seal_seconds: float = 5.0
     tokens: Path | None = None
     retention_hours: float = 24.0
+    max_series: int = 2_000_000
+    keep_points: bool = False
+    compiled: bool = True
 
 
 def hash_key(root: Path) -> bytes:
@@ -55,9 +60,9 @@ def run(settings: TapSettings) -> int:
     key = hash_key(settings.data)
     sock = _listen(settings.http, "OTLP/HTTP")
     store = SegmentStore.open(settings.data, settings.bucket_seconds)
+    limits, bounds = Limits(past_seconds=round(settings.retention_hours * 3600)), Settings(bucket_seconds=settings.bucket_seconds)
     tap = Tap(
-        Decoder(key, Limits(past_seconds=round(settings.retention_hours * 3600))),
-        Buffer(Settings(bucket_seconds=settings.bucket_seconds)),
+        Library(Decoder(key, limits), Buffer(bounds)),
         store,
         FileTokens(settings.tokens, time.monotonic),
         timedelta(hours=settings.retention_hours),
@@ -68,6 +73,8 @@ def run(settings: TapSettings) -> int:
     stop = threading.Event()
     clock = threading.Thread(target=ticker, args=(tap, settings.seal_seconds, stop), name="seal")
     clock.start()
+    if settings.compiled:
+        threading.Thread(target=accelerate, args=(tap, key, limits, bounds, settings), name="compile", daemon=True).start()
     try:
         asyncio.run(_serve(tap, sock))
     finally:
@@ -78,8 +85,32 @@ def run(settings: TapSettings) -> int:
     return EXIT_DONE
 
 
+def accelerate(tap: Tap, key: bytes, limits: Limits, bounds: Settings, settings: TapSettings) -> None:
+    """Puts the compiled engine behind the receivers once it is ready. Where it cannot be had, the library stays, and `/stats` says so.
+
+    What numba has not compiled on this machine yet, another process compiles: it takes a core for some ten seconds.
+    """
+    try:
+        subprocess.run([sys.executable, "-m", "ingest.warm"], check=True, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1])
+        from ingest.warm import warm
+        from ingest.wire import Wire
+
+        warm(Wire(key, limits, bounds))
+        tap.swap(Wire(key, limits, bounds, settings.max_series, settings.keep_points))
+    except (ImportError, OSError, subprocess.CalledProcessError) as error:
+        print(f"the compiled scanner cannot be had, the library stays: {error}", file=sys.stderr, flush=True)
+
+
 async def _serve(tap: Tap, sock: socket.socket) -> None:
-    config = uvicorn.Config(http_app(tap), log_config=None, access_log=False, timeout_graceful_shutdown=2, ws="none")
+    config = uvicorn.Config(
+        http_app(tap),
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=2,
+        ws="none",
+        http=Guarded,
+        timeout_keep_alive=IDLE_SECONDS,
+    )  # pyright: ignore[reportArgumentType]
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[method-assign]
     loop = asyncio.get_running_loop()
@@ -124,6 +155,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seal-seconds", type=float, default=defaults.seal_seconds, help="seal segments this often")
     parser.add_argument("--tokens", type=Path, default=None, help="token file that the control plane writes")
     parser.add_argument("--retention-hours", type=float, default=defaults.retention_hours, help="keep segments this long")
+    parser.add_argument(
+        "--max-series", type=int, default=defaults.max_series, help="series kept in memory; more are sampled there, not on disk"
+    )
+    parser.add_argument("--keep-points", action="store_true", help="write every point too (raw_points)")
+    parser.add_argument("--no-compiled", dest="compiled", action="store_false", help="stay with the protobuf library")
     args = parser.parse_args(argv)
     try:
         return run(TapSettings(**vars(args)))

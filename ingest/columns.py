@@ -31,7 +31,7 @@ _EPOCH = datetime(1970, 1, 1)
 class Staged:
     """What one source sent between two drains: a table by its name in TABLES, and the items rejected, by reason."""
 
-    tables: Mapping[str, pa.Table]
+    tables: Mapping[str, Any]
     rejected: Mapping[str, int]
 
 
@@ -51,7 +51,7 @@ def staged(rows: Pending, series: Mapping[int, SeriesRow], kv: Mapping[int, KvRo
     return Staged({name: made for name, made in tables.items() if made.num_rows}, dict(rows.rejected))
 
 
-def table(name: str, rows: Iterable[tuple[Any, ...]]) -> pa.Table:
+def table(name: str, rows: Iterable[tuple[Any, ...]]) -> Any:
     """Rows in the order of the columns of `TABLES[name]`."""
     columns: dict[str, list[Any]] = {column: [] for column in TABLES[name]}
     for row in rows:
@@ -60,12 +60,12 @@ def table(name: str, rows: Iterable[tuple[Any, ...]]) -> pa.Table:
     return pa.table(dict(columns), schema=pa.schema([(column, _ARROW[kind]) for column, kind in TABLES[name].items()]))
 
 
-def log_table(logs: Iterable[tuple[LogItem, float]]) -> pa.Table:
+def log_table(logs: Iterable[tuple[LogItem, float]]) -> Any:
     """Sampled log records and what each stands for."""
     return table("logs", (_log_row(r, w) for r, w in logs))
 
 
-def span_table(spans: Iterable[tuple[SpanItem, float]]) -> pa.Table:
+def span_table(spans: Iterable[tuple[SpanItem, float]]) -> Any:
     """Sampled spans and what each stands for."""
     return table("spans", (_span_row(s, w) for s, w in spans))
 

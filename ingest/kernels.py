@@ -1,4 +1,4 @@
-# pyright: basic, reportUntypedFunctionDecorator=false
+# pyright: basic, reportUntypedFunctionDecorator=false, reportCallIssue=false, reportGeneralTypeIssues=false
 """Compiled kernels of the tap: one pass over OTLP protobuf, no string built for what is known. `ingest.wire` drives them.
 
 A kernel accepts only what it is sure of: canonical protobuf of fields it knows, as exporters write it. Anything else makes it return
@@ -45,7 +45,7 @@ ROW = 16
 
 PT_INDEX, PT_TIME, PT_VALUE, PT_BYTES, PT_FLAGS = range(5)
 PT = 5
-"""A point between scan and commit. FLAGS: exemplars << 1 | has a value."""
+"""A point between scan and commit. FLAGS: prom_series << 32 | exemplars << 1 | has a value."""
 
 HEAD_KEY, HEAD_IDENTITY, HEAD_ID, HEAD_REASON = range(4)
 CTX_KEY, CTX_RESOURCE, CTX_SCOPE, CTX_METRIC = range(4)
@@ -640,7 +640,7 @@ def rehash_aliases(order, n, aliases):
 
 
 @_kernel
-def _new_series(key, at, p, e, atag, ctx, prom, delta, st, slots, keys, rows, kv_slots, kvs, arena, skv):
+def _new_series(key, at, p, e, atag, ctx, delta, st, slots, keys, rows, kv_slots, kvs, arena, skv):
     """(index + 1, 0); (0, a reason's number) when it is over a limit; (0, 255) when not sure; (0, 256 + what) when full."""
     count = Z
     q = p
@@ -701,7 +701,7 @@ def _new_series(key, at, p, e, atag, ctx, prom, delta, st, slots, keys, rows, kv
     rows[k, :] = Z
     rows[k, CONTEXT] = ctx
     rows[k, SKV] = (begin << SIXTEEN) | count
-    rows[k, SHAPE] = (prom << ONE) | delta
+    rows[k, SHAPE] = delta
     slots[at] = (key >> C32 << C32) | (k + ONE)
     return k + ONE, Z
 
@@ -938,6 +938,7 @@ def scan_metrics(body, st, heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, 
                     has = Z
                     size = dn
                     ex = Z
+                    prom = ONE
                     hit = False
                     alias = Z
                     index = Z
@@ -971,7 +972,6 @@ def scan_metrics(body, st, heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, 
                     if not hit:
                         tm = Z
                         seen = Z
-                        prom = ONE
                         noval = Z
                         buckets = Z
                         begin = de
@@ -1183,7 +1183,7 @@ def scan_metrics(body, st, heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, 
                                 found, at = _lookup(key, keys, slots)
                                 if found == Z:
                                     found, why = _new_series(
-                                        key, at, dp, de, atag, ctx, prom, delta, st, slots, keys, rows, kv_slots, kvs, arena, skv
+                                        key, at, dp, de, atag, ctx, delta, st, slots, keys, rows, kv_slots, kvs, arena, skv
                                     )
                                     if why == U(255):
                                         return UNSURE
@@ -1213,7 +1213,7 @@ def scan_metrics(body, st, heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, 
                     pts[out, PT_TIME] = tm
                     pts[out, PT_VALUE] = _bits(v)
                     pts[out, PT_BYTES] = _bits(float(size))
-                    pts[out, PT_FLAGS] = (ex << ONE) | has
+                    pts[out, PT_FLAGS] = (prom << C32) | (ex << ONE) | has
                     exemplars += ex
                     out += ONE
                 if q3 == Z or (not trusted and (got_temp != temp or got_mono != mono)):
@@ -1319,7 +1319,9 @@ def commit(pts, n, rows, bucket_ns, spill, spilled):
             rows[i, LOW] = bits
             rows[i, HIGH] = bits
             rows[i, BYTES] = pts[j, PT_BYTES]
-            rows[i, EXEMPLAR_COUNT] = flags >> ONE
+            rows[i, EXEMPLAR_COUNT] = (flags & MAX32) >> ONE
+            if rows[i, SHAPE] & (MAX32 - ONE) == Z:
+                rows[i, SHAPE] |= flags >> C32 << ONE
             continue
         rows[i, COUNT] += ONE
         if tm < rows[i, FIRST_T]:
@@ -1330,7 +1332,7 @@ def commit(pts, n, rows, bucket_ns, spill, spilled):
             rows[i, LAST] = bits
         rows[i, INCREASE] = _bits(_f64(rows[i, INCREASE]) + gained)
         rows[i, BYTES] = _bits(_f64(rows[i, BYTES]) + _f64(pts[j, PT_BYTES]))
-        rows[i, EXEMPLAR_COUNT] += flags >> ONE
+        rows[i, EXEMPLAR_COUNT] += (flags & MAX32) >> ONE
         least = _f64(rows[i, LOW])
         most = _f64(rows[i, HIGH])
         if v < least or least != least:
@@ -1511,9 +1513,7 @@ def _record(p, e, st, out):
     if trace_n > Z:
         out[IT_RANK] = _hash(trace, trace_n, U(TRACE), st[SECRET0], st[SECRET1], st[SECRET2])
     else:
-        out[IT_RANK] = _mum(
-            _hash(body_p, body_n, U(TEXT), st[SECRET0], st[SECRET1], st[SECRET2]) ^ st[SECRET3], out[IT_TIME] ^ st[SECRET0]
-        )
+        out[IT_RANK] = _mum(_hash(body_p, body_n, U(TEXT), st[SECRET0], st[SECRET1], st[SECRET2]) ^ st[SECRET3], out[IT_TIME] ^ st[SECRET0])
     if out[IT_TIME] < st[OLDEST] or out[IT_TIME] > st[NEWEST]:
         return ONE
     if count > st[MAX_ATTRIBUTES]:
@@ -1557,7 +1557,6 @@ def _span(p, e, st, out, base, heads, misses):
                 return U(255)
             continue
         f = t >> THREE
-        w = t & SEVEN
         bit = _bit(f & C63)
         if t == U(10) or t == U(18) or t == U(34):
             if t == U(10):
@@ -1684,7 +1683,6 @@ def scan_items(body, st, heads, items, misses, spans):
             if t != U(18):
                 continue
             se = sp + sn
-            sc_at = base
             sc_n = Z
             sc_first = out
             sc_items = Z
@@ -1698,7 +1696,6 @@ def scan_items(body, st, heads, items, misses, spans):
                     if seen & ONE:
                         return UNSURE
                     seen |= ONE
-                    sc_at = d
                     sc_n = n
                     if not trusted:
                         # Only its size counts here, but it must be canonical for that; metrics know it by its hash.
@@ -1952,4 +1949,18 @@ def keep_series(kept, rows, keys, skv, new_rows, new_keys, new_skv):
             new_skv[at + U(k)] = skv[begin + U(k)]
         new_rows[j, SKV] = (at << SIXTEEN) | count
         at += count
+    return at
+
+
+@_kernel
+def move_texts(kvs, n, old, new):
+    """Copies the bytes of n key-values to a new arena and says so in `kvs`; returns how many bytes."""
+    at = U(0)
+    for j in range(n):
+        begin = kvs[j, 1]
+        size = kvs[j, 2]
+        for i in range(size):
+            new[at + U(i)] = old[begin + U(i)]
+        kvs[j, 1] = at
+        at += size
     return at

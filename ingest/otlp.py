@@ -181,7 +181,7 @@ class _Context:
     row: SeriesRow
     head_size: int
     reason: str | None
-    known: dict[bytes, int] = field(default_factory=dict[bytes, int])
+    known: dict[tuple[bytes, ...], int] = field(default_factory=dict[tuple[bytes, ...], int])
 
 
 MAX_CONTEXTS = 100_000
@@ -263,7 +263,7 @@ class Decoder:
         if _buckets(point, context.row.kind) > self.limits.buckets:
             work.reject("too_many_buckets")
             return
-        attributes = b"".join([a.SerializeToString() for a in point.attributes])
+        attributes = tuple([a.SerializeToString() for a in point.attributes])
         series = context.known.get(attributes)
         if series is None:
             series = self._new_series(point, context, attributes, work)
@@ -274,7 +274,7 @@ class Decoder:
         size = point.ByteSize() + shares[0] + shares[1] + shares[2]
         work.points.append(Point(series, point.time_unix_nano, value, size, exemplars))
 
-    def _new_series(self, point: Any, context: _Context, attributes: bytes, work: _Work) -> int | None:
+    def _new_series(self, point: Any, context: _Context, attributes: tuple[bytes, ...], work: _Work) -> int | None:
         reason = self.wrong(point.attributes)
         if reason is None and len(self.series) >= self.max_series:
             reason = "too_many_series"

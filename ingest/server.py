@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import grpc
+import zstandard
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
@@ -20,17 +23,30 @@ from isal import isal_zlib
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from flowgate.errors import Broken, Busy, FlowgateError, Refused, Unauthorized
 from flowgate.ids import GatewayId
 from flowgate.ports import Authenticator, Identity, bearer
 from flowgate.telemetry import Side, Signal
-from ingest.otlp import Decoder, Encoding, KvRow, Malformed, SeriesRow, parse
+from ingest.columns import Staged
+from ingest.engine import Engine
+from ingest.otlp import Encoding, Malformed, parse
 from ingest.segments import SegmentStore
-from ingest.tap import Buffer, Kept, Pending, Source
+from ingest.tap import Kept, Source, Totals
 
 MAX_BODY_BYTES = 16 * 2**20
 """Before and after decompression. The Collector's own exporters stay far below: 2,048 points are about 0.7 MB."""
+MAX_IN_FLIGHT_BYTES = 8 * MAX_BODY_BYTES
+"""Of all HTTP bodies being received at once, each in both forms; beyond, a body is told to come back."""
+MAX_RPCS = 32
+"""gRPC bodies held at once; more are told to come back."""
+MAX_JSON_BYTES = 4 * 2**20
+"""The JSON library's objects take some fifty times their text."""
+BODY_SECONDS = 15.0
+HEADER_SECONDS = 5.0
+IDLE_SECONDS = 75
+MAX_CONNECTIONS_PER_SOURCE = 200
 SIDE_HEADER = "x-flowgate-side"
 FLUSH_SECONDS = 1.0
 
@@ -56,18 +72,21 @@ class Unsupported(Refused):
 
 @dataclass(slots=True)
 class Tap:
-    """Decoder, buffer and store behind one lock; what both receivers call."""
+    """Engine and store behind one lock each; what both receivers call."""
 
-    decoder: Decoder
-    buffer: Buffer
+    engine: Engine
     store: SegmentStore
     tokens: Authenticator
     retention: timedelta
     broken: str | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _store_lock: threading.Lock = field(default_factory=threading.Lock)
-    _unstaged: list[dict[Source, Pending]] = field(default_factory=list[dict[Source, Pending]])
+    _unstaged: list[Mapping[Source, Staged]] = field(default_factory=list[Mapping[Source, Staged]])
+    _before: Totals = field(default_factory=Totals)
     segments: int = 0
+    wire_bytes: int = 0
+    in_flight: int = 0
+    """Bytes of HTTP bodies being received; the event loop's alone."""
 
     def source(self, authorization: str | None, side: str | None) -> Source:
         """Who sends, and which copy. Raises `Unauthorized`, or `Malformed` for a side that is none."""
@@ -84,31 +103,49 @@ class Tap:
         """Decodes and buffers one body. Raises `Malformed` or `Busy`; then nothing of it is kept."""
         if self.broken is not None:
             raise Busy(self.broken, 30.0)
-        request = parse(signal, body, encoding)
+        if encoding == "json":
+            if len(body) > MAX_JSON_BYTES:
+                raise TooLarge(f"a JSON body has at most {MAX_JSON_BYTES} bytes")
+            body = parse(signal, body, encoding).SerializeToString()
         with self._lock:
-            batch = self.decoder.decode(request, time.time_ns())
-            return self.buffer.add(source, batch, self.decoder.series)
+            return self.engine.take(source, signal, body, time.time_ns())
+
+    def swap(self, engine: Engine) -> None:
+        """From now on `engine` takes; what the former one counted is kept."""
+        with self._lock:
+            self._unstaged.append(self.engine.drain())
+            self._before = self._totals()
+            self.engine = engine
+
+    def _totals(self) -> Totals:
+        a, b = self._before, self.engine.totals
+        return Totals(a.points + b.points, a.log_records + b.log_records, a.spans + b.spans, a.refused + b.refused)
 
     def flush(self) -> None:
         """Buffer to staging. A disk that is full makes the tap refuse, and say why, until what it holds could be written."""
         with self._store_lock:
-            with self._lock:
-                self._unstaged.append(self.buffer.drain())
-                series, kv = self.decoder.series, self.decoder.kv
-            self._guarded(lambda: self._stage(series, kv))
+            self._drain(sealing=False)
+            self._guarded(self._stage)
 
-    def _stage(self, series: dict[int, SeriesRow], kv: dict[int, KvRow]) -> None:
+    def _drain(self, *, sealing: bool) -> None:
+        with self._lock:
+            self._unstaged.append(self.engine.drain())
+            if sealing:
+                self.engine.sealed()
+
+    def _stage(self) -> None:
         while self._unstaged:
-            self.store.stage(self._unstaged[0], series, kv)
+            self.store.stage(self._unstaged[0])
             del self._unstaged[0]
 
     def seal(self) -> None:
         """Staging to segments; old segments retire."""
-        self.flush()
         with self._store_lock:
+            self._drain(sealing=True)
             self._guarded(self._seal)
 
     def _seal(self) -> None:
+        self._stage()
         self.segments += len(self.store.seal())
         self.store.retire(datetime.now(UTC) - self.retention)
 
@@ -121,13 +158,14 @@ class Tap:
 
     def stats(self) -> dict[str, object]:
         """Totals since the start."""
-        totals = self.buffer.totals
+        totals = self._totals()
         return {
+            **self.engine.stats(),
             "points": totals.points,
             "log_records": totals.log_records,
             "spans": totals.spans,
             "refused": totals.refused,
-            "series": len(self.decoder.series),
+            "wire_bytes": self.wire_bytes,
             "segments": self.segments,
             "broken": self.broken,
         }
@@ -197,7 +235,15 @@ def grpc_server(tap: Tap, workers: int = 4) -> grpc.Server:
     """The three OTLP services on raw bytes; gzip and deflate are grpcio's own."""
     server = grpc.server(
         ThreadPoolExecutor(workers, thread_name_prefix="otlp-grpc"),
-        options=[("grpc.max_receive_message_length", MAX_BODY_BYTES), ("grpc.so_reuseport", 0)],
+        options=[
+            ("grpc.max_receive_message_length", MAX_BODY_BYTES),
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_concurrent_streams", 100),
+            ("grpc.http2.max_ping_strikes", 2),
+            ("grpc.keepalive_time_ms", 60_000),
+            ("grpc.keepalive_timeout_ms", 20_000),
+        ],
+        maximum_concurrent_rpcs=MAX_RPCS,
     )
     for signal, service in _SERVICES.items():
         method = grpc.unary_unary_rpc_method_handler(_exporter(tap, signal))
@@ -280,7 +326,7 @@ async def _export(tap: Tap, signal: Signal, scope: Scope, receive: Receive, send
         if kind not in _TYPES:
             raise Unsupported("the content type is application/x-protobuf or application/json")
         source = tap.source(headers.get("authorization"), headers.get(SIDE_HEADER))
-        body = await _body(receive, headers.get("content-encoding", "identity").strip().lower())
+        body = await _body(tap, receive, headers.get("content-encoding", "identity").strip().lower())
         message = response(signal, tap.take(source, signal, body, encoding))
     except FlowgateError as error:
         await _refuse(send, error, encoding)
@@ -288,46 +334,93 @@ async def _export(tap: Tap, signal: Signal, scope: Scope, receive: Receive, send
     await _answer(send, 200, encoded(message, encoding), _content_type(encoding))
 
 
-async def _body(receive: Receive, encoding: str) -> bytes:
-    """The whole body, inflated as it arrives; raises `TooLarge` as soon as either form is over the limit."""
-    inflate = inflater(encoding)
+async def _body(tap: Tap, receive: Receive, encoding: str) -> bytes:
+    """The whole body, inflated. Raises `TooLarge` when either form is over the limit, `Busy` when too much is under way already."""
+    known = inflaters.get(encoding)
+    if known is None:
+        raise Unsupported(f"the content encoding is one of {', '.join(sorted(filter(None, inflaters)))}")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            data = await _received(tap, receive)
+    except TimeoutError:
+        raise Malformed(f"the body took longer than {BODY_SECONDS:.0f} s") from None
+    return known(data)
+
+
+async def _received(tap: Tap, receive: Receive) -> bytes:
     parts: list[bytes] = []
-    wire = size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Malformed("the body ended early")
-        chunk: bytes = message.get("body", b"")
-        wire += len(chunk)
-        out = inflate(chunk, MAX_BODY_BYTES - size + 1)
-        size += len(out)
-        if max(wire, size) > MAX_BODY_BYTES:
-            raise TooLarge(f"a body has at most {MAX_BODY_BYTES} bytes")
-        parts.append(out)
-        if not message.get("more_body", False):
-            inflate(None, 0)
-            return b"".join(parts)
+    size = 0
+    try:
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Malformed("the body ended early")
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
+            tap.in_flight += len(chunk)
+            if size > MAX_BODY_BYTES:
+                raise TooLarge(f"a body has at most {MAX_BODY_BYTES} bytes")
+            if tap.in_flight > MAX_IN_FLIGHT_BYTES:
+                raise Busy("too many bodies at once", 1.0)
+            parts.append(chunk)
+            if not message.get("more_body", False):
+                tap.wire_bytes += size
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+    finally:
+        tap.in_flight -= size
 
 
-def inflater(encoding: str) -> Callable[[bytes | None, int], bytes]:
-    """A function that inflates the next chunk to at most so many bytes; called with None it checks that the stream has ended."""
-    if encoding in ("", "identity"):
-        return lambda chunk, _: chunk or b""
-    if encoding != "gzip":
-        raise Unsupported("the content encoding is gzip or identity")
-    stream = isal_zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+def _identity(data: bytes) -> bytes:
+    return data
 
-    def inflate(chunk: bytes | None, room: int) -> bytes:
-        if chunk is None:
-            if not stream.eof:
-                raise Malformed("the gzip stream ended early")
-            return b""
-        try:
-            return bytes(stream.decompress(chunk, room)) if chunk else b""
-        except _GZIP_ERRORS as error:
-            raise Malformed(f"not gzip: {error}") from None
 
-    return inflate
+def _gzip(data: bytes) -> bytes:
+    """Every member of a gzip stream (RFC 1952, 2.2), none over the limit."""
+    out: list[bytes] = []
+    room = MAX_BODY_BYTES + 1
+    while data or not out:
+        stream = isal_zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        out.append(_inflated(stream, data, room, "gzip"))
+        room -= len(out[-1])
+        data = stream.unused_data
+    return out[0] if len(out) == 1 else b"".join(out)
+
+
+def _deflate(data: bytes) -> bytes:
+    return _inflated(isal_zlib.decompressobj(wbits=zlib.MAX_WBITS), data, MAX_BODY_BYTES + 1, "deflate")
+
+
+def _inflated(stream: Any, data: bytes, room: int, name: str) -> bytes:
+    try:
+        out = bytes(stream.decompress(data, max(room, 1)))
+    except _GZIP_ERRORS as error:
+        raise Malformed(f"not {name}: {error}") from None
+    if len(out) >= room:
+        raise TooLarge(f"a body has at most {MAX_BODY_BYTES} bytes")
+    if not stream.eof:
+        raise Malformed(f"the {name} stream ended early")
+    return out
+
+
+def _zstd(data: bytes) -> bytes:
+    """All frames, none over the limit; a frame may not ask for a window over 8 MiB (RFC 8878, 3.1.1.1.2)."""
+    try:
+        reader = zstandard.ZstdDecompressor(max_window_size=8 * 2**20).stream_reader(data, read_across_frames=True)
+        out = reader.read(MAX_BODY_BYTES + 1)
+    except zstandard.ZstdError as error:
+        raise Malformed(f"not zstd: {error}") from None
+    if len(out) > MAX_BODY_BYTES:
+        raise TooLarge(f"a body has at most {MAX_BODY_BYTES} bytes")
+    return out
+
+
+inflaters: Mapping[str, Callable[[bytes], bytes]] = {
+    "": _identity,
+    "identity": _identity,
+    "gzip": _gzip,
+    "deflate": _deflate,
+    "zstd": _zstd,
+}
 
 
 def encoded(message: Message, encoding: Encoding) -> bytes:
@@ -350,3 +443,41 @@ async def _answer(send: Send, status: int, body: bytes, kind: str, extra: Mappin
     headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode()), *(extra or {}).items()]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+class Guarded(HttpToolsProtocol):
+    """uvicorn's connection with what it lacks: a deadline for headers, and so many connections a source and no more."""
+
+    sources: ClassVar[Counter[str]] = Counter()
+    _deadline: asyncio.TimerHandle | None = None
+    _source = ""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._source = (transport.get_extra_info("peername") or ("",))[0]
+        self.sources[self._source] += 1
+        if self.sources[self._source] > MAX_CONNECTIONS_PER_SOURCE:
+            transport.abort()
+            return
+        self._deadline = self.loop.call_later(HEADER_SECONDS, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._done()
+        self.sources[self._source] -= 1
+        if not self.sources[self._source]:
+            del self.sources[self._source]
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._done()
+        super().on_headers_complete()
+
+    def _done(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

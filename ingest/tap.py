@@ -140,7 +140,9 @@ class Buffer:
         value = point.value if point.value is not None else float("nan")
         known = pending.points.get(key)
         if known is None:
-            pending.points[key] = Aggregate(1, point.time_ns, point.time_ns, value, value, gained, value, value, point.bytes, point.exemplars)
+            pending.points[key] = Aggregate(
+                1, point.time_ns, point.time_ns, value, value, gained, value, value, point.bytes, point.exemplars
+            )
         else:
             _merge(known, point, value, gained)
 
@@ -200,4 +202,3 @@ def _tally(counts: dict[_Key, list[float]], key: _Key, size: float) -> None:
 def _log_weight(seen: int, samples: int) -> int:
     """1 for the first `samples`, then 2 for as many again, then 4, …"""
     return 1 << ((seen - 1) // samples).bit_length()
-

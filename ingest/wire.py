@@ -1,4 +1,4 @@
-# pyright: basic
+# pyright: basic, reportGeneralTypeIssues=false
 """OTLP/protobuf bytes to columns without building an object: drives the compiled kernels over one catalog and one table a source.
 
 `Wire` takes bodies as they come off the wire and gives Arrow tables with the columns of a segment, as `otlp.Decoder` with `tap.Buffer` does,
@@ -130,22 +130,12 @@ class Table:
     spans: list[tuple[SpanItem, float]] = field(default_factory=list[tuple[SpanItem, float]])
     kept_points: list[Any] = field(default_factory=list[Any])
     n_kept: int = 0
-    values: _Values = field(default_factory=lambda: _Values())
     rejected: Counter[str] = field(default_factory=Counter[str])
     threshold: int = 1 << 64
     """Series whose id is below are kept between drains; 2^64 while all are."""
 
     def pending(self) -> int:
         return self.n_spill + len(self.logs) + len(self.spans) + sum(t.count for t in self.tallies) + self.n_kept
-
-
-@dataclass(slots=True)
-class _Values:
-    """A bottom-k sample of points by the hash of (series, time): uniform, and the same whatever the order."""
-
-    points: Any = None
-    ranks: Any = None
-    seen: int = 0
 
 
 @dataclass(slots=True)
@@ -193,7 +183,6 @@ class Wire:
     totals: Totals = field(default_factory=Totals)
     by_library: int = 0
     """Bodies that the kernels were not sure of."""
-    exemplars: int = 0
     tables: dict[Source, Table] = field(default_factory=dict[Source, Table])
     catalog: Catalog = field(init=False)
     _state: Any = field(init=False)
@@ -271,10 +260,6 @@ class Wire:
             self._state[k.TRUSTED] = 1
             code = self._scan(table, signal, body)
         return body, code
-
-    def take_message(self, source: Source, signal: Signal, body: bytes, now_ns: int) -> Kept:
-        """The same for the canonical bytes of a message that the protobuf library has read, from JSON."""
-        return self.take(source, signal, body, now_ns)
 
     def _scan(self, table: Table, signal: Signal, body: bytes) -> int:
         data = np.frombuffer(body, np.uint8)
@@ -445,6 +430,18 @@ class Wire:
         self._forget()
         return drained
 
+    def stats(self) -> dict[str, object]:
+        """Counts since the start, for people."""
+        lowest = min((t.threshold for t in self.tables.values()), default=1 << 64)
+        return {
+            "decoder": "compiled",
+            "series": round(sum(_estimate(t) for t in self.tables.values())),
+            "series_exact": lowest == 1 << 64,
+            "pending": self.pending(),
+            "by_library": self.by_library,
+            "exemplars": int(self._state[k.EXEMPLARS]),
+        }
+
     def sealed(self) -> None:
         """What is drained from now on belongs to a new segment, which has to name its series anew."""
         for table in self.tables.values():
@@ -546,7 +543,8 @@ class Wire:
                 "point_kv": pa.ListArray.from_arrays(offsets[0].astype(np.int32), values[0]),
             }
         )
-        return {"kv": self._kv_table(fresh[: int(new)]), "series": series}
+        kv = {"kv": self._kv_table(fresh[: int(new)])} if new else {}
+        return {**kv, "series": series}
 
     def _kv_table(self, fresh: Any) -> pa.Table:
         c, n = self.catalog, fresh.size
@@ -590,7 +588,82 @@ class Wire:
     # --- forgetting ---
 
     def _forget(self) -> None:
-        """Keeps within `max_series`: the threshold of the largest table falls until what is below it fits."""
+        """Keeps within `max_series` between drains, and within MAX_HEADS resources, scopes, metrics or names.
+
+        The threshold of a table falls by halves until the series whose id is below it fit into its share: they are a uniform sample of all.
+        The rest are named again when they are seen again, so the segments know every series however few are kept here.
+        """
+        c, total = self.catalog, self.series()
+        many = max(len(c.resources), len(c.scopes), len(c.metrics), len(c.names)) > MAX_HEADS
+        if total <= self.max_series and not many:
+            return
+        self._current = None
+        if total > self.max_series:
+            for table in self.tables.values():
+                self._thin(table, self.max_series * table.n_series // total)
+        if many:
+            self._start_anew()
+        else:
+            self._forget_kvs()
+
+    def _forget_kvs(self) -> None:
+        """Key-values that no kept series and no resource refers to."""
+        c, n = self.catalog, int(self._state[k.N_KV])
+        used = np.zeros(n, np.bool_)
+        used[[i for r in c.resources for i in r]] = True
+        for table in self.tables.values():
+            used[table.skv[: table.n_skv]] = True
+        moved = np.cumsum(used, dtype=np.uint32) - np.uint32(1)
+        for table in self.tables.values():
+            table.skv[: table.n_skv] = moved[table.skv[: table.n_skv]]
+            seen = np.zeros(n, np.uint32)
+            seen[: min(n, table.kv_seen.size)] = table.kv_seen[:n]
+            table.kv_seen = seen[used]
+        c.resources = [tuple(moved[list(r)].tolist()) for r in c.resources]
+        kept = np.ascontiguousarray(c.kvs[:n][used])
+        arena = np.zeros(max(1 << 18, int(kept[:, 2].sum()) * 2), np.uint8)
+        self._state[k.N_ARENA] = k.move_texts(kept, kept.shape[0], c.arena, arena)
+        room = 4 * _FIRST
+        while room <= kept.shape[0]:
+            room *= 2
+        c.kvs, c.kv_slots, c.arena = _words(room, 3), _words(2 * room), arena
+        c.kvs[: kept.shape[0]] = kept
+        self._state[k.N_KV] = kept.shape[0]
+        k.rehash_kv(c.kvs, kept.shape[0], c.kv_slots)
+
+    def _thin(self, table: Table, most: int) -> None:
+        kept = np.arange(table.n_series, dtype=np.uint64)
+        if table.threshold < 1 << 64:
+            kept = kept[table.keys[kept] < np.uint64(table.threshold)]
+        while kept.size > most:
+            table.threshold //= 2
+            kept = kept[table.keys[kept] < np.uint64(table.threshold)]
+        room = _FIRST
+        while room < kept.size + 1:
+            room *= 2
+        rows, keys, skv = _words(room, k.ROW), _words(room), np.zeros(max(8 * _FIRST, table.skv.size), np.uint32)
+        table.n_skv = int(k.keep_series(kept, table.rows, table.keys, table.skv, rows, keys, skv))
+        table.rows, table.keys, table.skv, table.n_series = rows, keys, skv, int(kept.size)
+        table.slots, table.aliases, table.order = _words(2 * room), _words(2 * _FIRST, 2), _words(_FIRST, 2)
+        table.n_aliases = table.guess = 0
+        k.rehash_series(table.keys, table.n_series, table.slots)
+
+    def _start_anew(self) -> None:
+        """Forgets every series and name: what comes is described again. The last values are lost, so one step of each increase is not counted."""
+        self.catalog = Catalog(self.catalog.decoder)
+        for index in (k.N_KV, k.N_ARENA, k.N_CTX):
+            self._state[index] = 0
+        self.tables = {source: Table(stamp=table.stamp, threshold=table.threshold) for source, table in self.tables.items()}
+
+
+def _estimate(table: Table) -> float:
+    """Series seen: all that are kept, or, once a threshold has fallen, those below it over its share of the ids.
+
+    Standard error sqrt((1 - p) / (p n)) for a share p of n series.
+    """
+    if table.threshold >= 1 << 64:
+        return table.n_series
+    return int((table.keys[: table.n_series] < np.uint64(table.threshold)).sum()) * (1 << 64) / table.threshold
 
 
 def _canonical(message: Any, raw: bytes) -> bool:

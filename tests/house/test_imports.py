@@ -16,6 +16,9 @@ VALUES = {
 }  # fmt: skip
 EXTRA = {
     "ingest/otlp.py": {"google", "opentelemetry"},
+    "ingest/columns.py": {"pyarrow"},
+    "ingest/kernels.py": {"numpy", "numba", "llvmlite"},
+    "ingest/wire.py": {"numpy", "pyarrow", "google", "opentelemetry"},
     "opamp": {"google"},
     "analyzer/references": {"promql_parser", "ryaml", "re2"},
     "analyzer/reading.py": {"re2"},
@@ -25,7 +28,8 @@ EXTRA = {
     "controlplane/fleet.py": {"opamp"},
 }
 CORE = [
-    "flowgate", "ingest/otlp.py", "ingest/tap.py", "analyzer/references", "analyzer/naming.py", "analyzer/reading.py", "analyzer/rules",
+    "flowgate", "ingest/identity.py", "ingest/otlp.py", "ingest/tap.py", "ingest/columns.py", "ingest/engine.py", "ingest/kernels.py",
+    "ingest/wire.py", "analyzer/references", "analyzer/naming.py", "analyzer/reading.py", "analyzer/rules",
     "analyzer/engine.py", "analyzer/pricing.py", "analyzer/savings.py", "opamp/wire.py", "opamp/events.py", "opamp/agent.py", "opamp/session.py",
     "controlplane/render.py", "controlplane/check.py", "controlplane/rollout.py", "controlplane/fleet.py", "controlplane/yaml.py",
     "controlplane/demo/report.py",

@@ -19,7 +19,19 @@ WORDS = ("a", "b", "service.name", "http.route", "k" * 24, "k" * 25, "é", "日�
 TEXTS = ("v", "checkout", "1", "", "ü" * 10, "v" * 34, "v" * 37, "v" * 38, "v" * 39, "v" * 70, "🦊", "true")
 NUMBERS = (0, 1, -1, 200, 2**31 - 1, 2**31, -(2**31), 2**63 - 1, -(2**63))
 FLOATS = (0.0, -0.0, 1.5, -2.0, math.nan, math.inf, -math.inf, 1e308, 5e-324)
-TIMES = (NOW, NOW + 1, NOW - 10**9, NOW + 5 * 10**9, NOW + 600 * 10**9, NOW + 601 * 10**9, NOW - 86400 * 10**9 - 1, 0, 1, 2**63, 2**64 - 1)
+TIMES = (
+    NOW,
+    NOW + 1000,
+    NOW - 10**9,
+    NOW + 5 * 10**9,
+    NOW + 600 * 10**9,
+    NOW + 601 * 10**9,
+    NOW - 86400 * 10**9 - 1,
+    0,
+    1,
+    2**63,
+    2**64 - 1,
+)
 
 
 def mutant(dice: random.Random) -> tuple[Signal, bytes]:
@@ -35,7 +47,9 @@ def mutant(dice: random.Random) -> tuple[Signal, bytes]:
 
 
 def _value(dice: random.Random, value: Any, depth: int = 0) -> None:
-    kind = dice.choices(("s", "i", "d", "b", "y", "l", "m", "n", "x"), (40, 8, 5, 5, 3, 3 if depth < 4 else 0, 3 if depth < 4 else 0, 2, 1))[0]
+    kind = dice.choices(
+        ("s", "i", "d", "b", "y", "l", "m", "n", "x"), (40, 8, 5, 5, 3, 3 if depth < 4 else 0, 3 if depth < 4 else 0, 2, 1)
+    )[0]
     match kind:
         case "s":
             value.string_value = dice.choice(TEXTS)

@@ -119,8 +119,13 @@ class Pair:
         self.wire.sealed()
         assert left.keys() == right.keys()
         for name in left:
-            assert left[name] == right[name], name
+            assert left[name] == right[name], f"{name}: {_first_difference(left[name], right[name])}"
         return left
+
+
+def _first_difference(left: list[tuple[Any, ...]], right: list[tuple[Any, ...]]) -> str:
+    only = set(left) - set(right), set(right) - set(left)
+    return f"scanner {len(left)} rows, reference {len(right)}; scanner only {list(only[0])[:2]}; reference only {list(only[1])[:2]}"
 
 
 def agree(signal: Signal, bodies: Iterable[bytes], **kwargs: Any) -> dict[str, list[tuple[Any, ...]]]:

@@ -68,7 +68,9 @@ def logs(*severities: int, service: str = "svc", body: str = "hello"):
     attributes(group.resource.attributes, {"service.name": service})
     records = group.scope_logs.add().log_records
     for k, severity in enumerate(severities):
-        record = records.add(time_unix_nano=NOW + k, severity_number=severity, trace_id=(k + 1).to_bytes(16, "big"), span_id=bytes(range(8)))
+        record = records.add(
+            time_unix_nano=NOW + k, severity_number=severity, trace_id=(k + 1).to_bytes(16, "big"), span_id=bytes(range(8))
+        )
         record.body.string_value = body
     return request
 

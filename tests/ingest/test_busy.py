@@ -18,6 +18,7 @@ from flowgate.errors import Broken, Busy
 from flowgate.ids import DEFAULT_ORG
 from flowgate.ports import Identity
 from flowgate.telemetry import Side, Signal
+from ingest.engine import Library
 from ingest.otlp import Decoder
 from ingest.segments import SegmentStore
 from ingest.server import Tap, grpc_server, http_app, ticker
@@ -30,7 +31,7 @@ SOURCE = Source(Identity(DEFAULT_ORG, None), Side.IN)
 
 def tap(folder: Path, max_rows: int = 1_000) -> Tap:
     buffer = Buffer(Settings(max_rows=max_rows, retry_after=7.0))
-    return Tap(Decoder(b"k"), buffer, SegmentStore.open(folder / "s", 5), FileTokens(None, time.monotonic), timedelta(hours=1))
+    return Tap(Library(Decoder(b"k"), buffer), SegmentStore.open(folder / "s", 5), FileTokens(None, time.monotonic), timedelta(hours=1))
 
 
 def body() -> bytes:
@@ -48,8 +49,8 @@ def test_http_answers_429_with_retry_after(tmp_path: Path) -> None:
     answer = asyncio.run(post())
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
     assert status_pb2.Status.FromString(answer.content).code == 8
-    assert full.buffer.totals.points == 0
-    assert full.buffer.totals.refused == 1
+    assert full.engine.totals.points == 0
+    assert full.engine.totals.refused == 1
 
 
 def test_grpc_answers_resource_exhausted_with_retry_info(tmp_path: Path) -> None:

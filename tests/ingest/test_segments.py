@@ -13,6 +13,7 @@ from flowgate.errors import Broken
 from flowgate.ids import DEFAULT_ORG, GatewayId, OrgId
 from flowgate.ports import Identity
 from flowgate.telemetry import TABLES, Side, Window
+from ingest.engine import Library
 from ingest.otlp import Decoder
 from ingest.segments import TEMPORARY, FolderSegments, SegmentStore, read_segments
 from ingest.tap import Buffer, Settings, Source
@@ -25,7 +26,7 @@ def staged(store: SegmentStore, *requests: object, source: Source = SOURCE) -> N
     decoder, buffer = Decoder(b"k"), Buffer(Settings(bucket_seconds=5))
     for request in requests:
         buffer.add(source, decoder.decode(request, NOW), decoder.series)  # type: ignore[arg-type]
-    store.stage(buffer.drain(), decoder.series, decoder.kv)
+    store.stage(Library(decoder, buffer).drain())
 
 
 @pytest.fixture
@@ -42,9 +43,11 @@ def test_a_segment_holds_the_columns_of_the_contract(store: SegmentStore) -> Non
     staged(store, every_kind(), logs(5, 9), spans("a"))
     (segment,) = store.seal()
     for table, columns in TABLES.items():
+        if not segment.rows[table]:
+            continue
         schema = pq.read_schema(store.root / segment.path / f"{table}.parquet")
         assert schema.names == list(columns), table
-    assert dict(segment.rows.items()) == {
+    assert {table: n for table, n in segment.rows.items() if n} == {
         "kv": 1, "series": 5, "points": 5, "log_counts": 2, "logs": 2, "span_counts": 1, "spans": 1,
     }  # fmt: skip
 
