@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup.stamp
 ARGS ?=
 
-.PHONY: help setup gateway demo test test-unit test-tap test-api test-opamp test-ui lint types lock docs clean
+.PHONY: help setup gateway demo test test-unit test-tap test-api test-opamp test-ui lint types bench-peers lock docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,9 @@ lint: setup  ## ruff, import-linter
 
 types: setup  ## pyright, strict on every room
 	$(BIN)/pyright
+
+bench-peers: setup  ## the Collector that `flowgate bench tap` measures against
+	@gateway/build.sh benchcol
 
 lock:  ## constraints.txt and requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform linux --all-extras --group dev --no-emit-index-url --no-header --no-annotate \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flowgate.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO, EXIT_USAGE, FlowgateError, Invalid, NotFound, Unreachable
+from flowgate.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO, EXIT_USAGE, Broken, FlowgateError, Invalid, NotFound, Unreachable
 
 Json = dict[str, Any]
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Flowgate: find telemetry nobody reads.")
@@ -99,6 +100,27 @@ def advise(context: typer.Context) -> None:
     from analyzer.__main__ import main as run
 
     raise typer.Exit(run(context.args))
+
+
+class Benchmark(StrEnum):
+    DECODE = "decode"
+    TAP = "tap"
+    STORE = "store"
+
+
+@app.command()
+def bench(name: Benchmark, output: OutputOption = Output.JSON) -> None:
+    """Measures this machine, from a checkout: figures and bars as JSON on stdout, progress on stderr."""
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / "bench" / f"{name.value}.py").is_file():
+        raise Unreachable("benchmarks run from a checkout, which this is not")
+    done = subprocess.run([sys.executable, "-m", f"bench.{name.value}"], cwd=checkout, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise Broken(f"the benchmark {name.value} did not finish")
+    if output is Output.JSON:
+        sys.stdout.write(done.stdout)
+    else:
+        _print(json.loads(done.stdout)["bars"], output)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the gateway's binaries into gateway/build/ from the committed modules: what go.mod names is downloaded and go.sum checks it.
-# Usage: build.sh [otelcol-flowgate] [opampsupervisor] [node_exporter]     (default: all three; one that is up to date is left alone)
+# Usage: build.sh [otelcol-flowgate] [opampsupervisor] [node_exporter] [benchcol]     (default: the first three; one that is up to date is left alone)
 # Exit codes: 0 built or already there, 5 no toolchain or an unwritable folder.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -60,6 +60,7 @@ for name in "$@"; do
     otelcol-flowgate) build "$name" "$here/collector" . remove_all_sd,enable_kubernetes_sd ;;
     opampsupervisor) build "$name" "$here/supervisor" github.com/open-telemetry/opentelemetry-collector-contrib/cmd/opampsupervisor "" ;;
     node_exporter) build "$name" "$here/tools" github.com/prometheus/node_exporter "" ;;
+    benchcol) build "$name" "$repo/bench/peers/collector" . "" ;;
     *) echo "build.sh: no binary is called $name" >&2; exit 2 ;;
   esac
 done

@@ -747,6 +747,7 @@ def scan_metrics(body, st, heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, 
     oldest = st[OLDEST]
     newest = st[NEWEST]
     guess = st[GUESS]
+    home = U(rows.ctypes.data)
     out = Z
     received = Z
     exemplars = Z
@@ -1206,6 +1207,9 @@ def scan_metrics(body, st, heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, 
                             st[REASON0 + why] += ONE
                             continue
                     guess = alias + ONE
+                    row = home + index * U(8 * ROW)
+                    _prefetch(row)
+                    _prefetch(row + U(64))
                     if out >= U(pts.shape[0]):
                         st[GROW_WHAT] = U(OUT_FULL)
                         return GROW
