@@ -32,8 +32,9 @@ def scrapes(pods: int, scrapes: int, points: int, now_ns: int, order: str = "kep
     for scrape in range(scrapes):
         listed = _listed(pods, dice if order == "shuffled" else None)
         time_ns = now_ns - (scrapes - scrape) * SCRAPE_NS
-        for at in range(0, len(listed), points):
-            made.append(_request(listed[at : at + points], time_ns, dice, f"-{scrape}" if fresh else "").SerializeToString())
+        salt = f"-{scrape}" if fresh else ""
+        parts = (listed[at : at + points] for at in range(0, len(listed), points))
+        made.extend(_request(part, time_ns, dice, salt).SerializeToString() for part in parts)
     return made
 
 
