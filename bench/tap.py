@@ -218,7 +218,7 @@ def main() -> None:
         folder, ports, now = Path(name), Ports(), time.time_ns()
         files = {k: folder / f"{k}.bin" for k in ("1000", "8000", "20", "million")}
         for points in (1000, 8000, 20):
-            write(files[str(points)], scrapes(96, 2, points, now))
+            write(files[str(points)], scrapes(96, 1, points, now))
         found = ratios(folder, ports, files)
         found += points_kept(folder, ports, files)
         write(files["million"], scrapes(2000, 1, 8000, now))

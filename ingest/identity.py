@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 _MASK = (1 << 64) - 1
-KV, RESOURCE, SCOPE, METRIC, NAME, TRACE, TEXT, POINT = range(1, 9)
+KV, RESOURCE, SCOPE, METRIC, NAME, TRACE, TEXT, POINT, VALUE = range(1, 10)
 """What is hashed; the same bytes as two of these have two hashes."""
 SECRETS = 4
 
@@ -50,6 +50,11 @@ class Identity64:
         else:
             a, b = int.from_bytes(data, "little"), 0
         return mum(s1 ^ n, mum(a ^ s2, b ^ h)) or 1
+
+    def kv(self, key: bytes, value: bytes) -> int:
+        """Of a key-value, from its key and its value's canonical protobuf bytes, whichever of the two was sent first; never 0."""
+        _, _, s2, s3 = self.secrets
+        return mum(self.hash(key, KV) ^ s2, self.hash(value, VALUE) ^ s3) or 1
 
     def resource(self, kvs: Iterable[int]) -> int:
         """Of a resource, from its key-values' ids."""

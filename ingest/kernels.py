@@ -31,10 +31,10 @@ REASONS = (
 """Rejection reasons by number; counted from `REASON0` on."""
 STATE = REASON0 + len(REASONS)
 
-SERIES_FULL, KV_FULL, ARENA_FULL, SKV_FULL, CTX_FULL, OUT_FULL, MISS_FULL, ALIAS_FULL = range(1, 9)
+SERIES_FULL, KV_FULL, ARENA_FULL, SKV_FULL, CTX_FULL, OUT_FULL, ALIAS_FULL = range(1, 8)
 
 # --- kinds of hashes, as in ingest.identity ---------------------------------------------------------------------------------------
-KV, RESOURCE, SCOPE, METRIC, NAME, TRACE, TEXT, POINT = range(1, 9)
+KV, RESOURCE, SCOPE, METRIC, NAME, TRACE, TEXT, POINT, VALUE = range(1, 10)
 HEAD_RESOURCE, HEAD_SCOPE, HEAD_METRIC, HEAD_NAME = 11, 12, 13, 14
 """Raw bytes of a head as they were sent."""
 
@@ -357,13 +357,40 @@ def _kv_shape(p, n):
 
 @_kernel
 def _kv_ok(p, n, depth):
-    """Whether it is a canonical KeyValue with a key and a value."""
+    """Whether it is a KeyValue with a key and a canonical value, in either order: the Collector writes the value first."""
     e = p + n
     t, q, d, k = _next(p, e)
-    if t != U(10) or k == Z or not _utf8(d, k):
+    if t == U(10):
+        if k == Z or not _utf8(d, k):
+            return False
+        t, q, d, v = _next(q, e)
+        return t == U(18) and q == e and _value_ok(d, d + v, depth)
+    if t != U(18) or not _value_ok(d, d + k, depth):
         return False
-    t, q, d, v = _next(q, e)
-    return t == U(18) and q == e and _value_ok(d, d + v, depth)
+    t, q, d, k = _next(q, e)
+    return t == U(10) and q == e and k != Z and _utf8(d, k)
+
+
+@_kernel
+def _kv_hash(p, n, s0, s1, s2, s3):
+    """Of a key-value, as `Identity64.kv`."""
+    e = p + n
+    key = p
+    key_n = Z
+    value = p
+    value_n = Z
+    while True:
+        t, p, d, length = _next(p, e)
+        if t == Z:
+            break
+        if t == U(10):
+            key = d
+            key_n = length
+        elif t == U(18):
+            value = d
+            value_n = length
+    h = _mum(_hash(key, key_n, U(KV), s0, s1, s2) ^ s2, _hash(value, value_n, U(VALUE), s0, s1, s2) ^ s3)
+    return h if h != Z else ONE
 
 
 @_kernel
@@ -501,7 +528,6 @@ def rehash_heads(old, new):
 def _miss(st, misses, kind, key, at, n, at2, n2, what):
     m = st[N_MISS]
     if m >= U(misses.shape[0]):
-        st[GROW_WHAT] = U(MISS_FULL)
         return False
     misses[m, MISS_KIND] = kind
     misses[m, MISS_KEY] = key
@@ -517,7 +543,7 @@ def _miss(st, misses, kind, key, at, n, at2, n2, what):
 @_kernel
 def intern_kv(p, n, st, kv_slots, kvs, arena):
     """(index of a key-value, 0), or (0, what is full). Its bytes are copied when it is new."""
-    key = _hash(p, n, U(KV), st[SECRET0], st[SECRET1], st[SECRET2])
+    key = _kv_hash(p, n, st[SECRET0], st[SECRET1], st[SECRET2], st[SECRET3])
     mask = U(kv_slots.size - 1)
     i = key & mask
     while True:
@@ -707,16 +733,47 @@ def _new_series(key, at, p, e, atag, ctx, delta, st, slots, keys, rows, kv_slots
 
 
 @_inline
-def _tail(body, be):
-    """(temporality, monotonic) as the last bytes of a metric's data say; checked against its fields when they are met."""
+def _guessed(body, be):
+    """(temporality, monotonic) as the first or the last bytes of a metric's data say; checked against its fields when they are met."""
     temp = Z
     mono = Z
-    if be - body >= TWO and _ld8(be - TWO) == U(24):
+    if be - body < TWO:
+        return temp, mono
+    first = _ld8(body)
+    if first == U(24) or first == SIXTEEN:
+        if first == U(24):
+            mono = _ld8(body + ONE)
+            body += TWO
+        if be - body >= TWO and _ld8(body) == SIXTEEN:
+            temp = _ld8(body + ONE)
+        return temp, mono
+    if _ld8(be - TWO) == U(24):
         mono = _ld8(be - ONE)
         be -= TWO
-    if be - body >= TWO and _ld8(be - TWO) == U(16):
+    if be - body >= TWO and _ld8(be - TWO) == SIXTEEN:
         temp = _ld8(be - ONE)
     return temp, mono
+
+
+@_inline
+def _layout(dp, dn):
+    """(where its time lies, its value's tag, its attributes) of a number's point in one of the four usual orders; time 0 when in another.
+
+    Fields ascend (the protobuf library) or descend (the Collector), with a start time or without. That the attributes are attributes and
+    nothing else is known only once their bytes were met before.
+    """
+    de = dp + dn
+    if dn >= U(27):
+        if _ld8(dp) == U(17) and _ld8(dp + U(9)) == U(25) and _ld64(dp + ONE) != Z:
+            return dp + U(10), dp + U(18), dp + U(27), dn - U(27)
+        if _ld8(de - U(9)) == U(17) and _ld8(de - U(18)) == U(25) and _ld64(de - EIGHT) != Z:
+            return de - U(17), de - U(27), dp, dn - U(27)
+    if dn >= U(18):
+        if _ld8(dp) == U(25):
+            return dp + ONE, dp + U(9), dp + U(18), dn - U(18)
+        if _ld8(de - U(9)) == U(25):
+            return de - EIGHT, de - U(18), dp, dn - U(18)
+    return Z, Z, Z, Z
 
 
 @_kernel
@@ -791,7 +848,7 @@ def scan_metrics(body, st, heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, 
         rh = _find_head(heads, rkey)
         skip_r = heads[rh, HEAD_KEY] == Z
         if skip_r and not _miss(st, misses, U(HEAD_RESOURCE), rkey, res_at - base, res_n, Z, Z, Z):
-            return GROW
+            return MISS
         res_first = out
         res_items = Z
         q = rp
@@ -828,7 +885,7 @@ def scan_metrics(body, st, heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, 
             sh = _find_head(heads, skey)
             skip_s = heads[sh, HEAD_KEY] == Z
             if skip_s and not _miss(st, misses, U(HEAD_SCOPE), skey, sc_at - base, sc_n, Z, Z, Z):
-                return GROW
+                return MISS
             sc_first = out
             sc_items = Z
             q2 = sp
@@ -873,7 +930,7 @@ def scan_metrics(body, st, heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, 
                     if trusted:
                         temp, mono = _temporality(data, be)
                     else:
-                        temp, mono = _tail(data, be)
+                        temp, mono = _guessed(data, be)
                 if (field != SEVEN and mono != Z) or temp > TWO or mono > ONE:
                     return UNSURE
                 what = (field << SIXTEEN) | (temp << EIGHT) | mono
@@ -885,7 +942,7 @@ def scan_metrics(body, st, heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, 
                 mh = _find_head(heads, mkey)
                 skip_m = heads[mh, HEAD_KEY] == Z
                 if skip_m and not _miss(st, misses, U(HEAD_METRIC), mkey, mp - base, bp - mp, after - base, me - after, what):
-                    return GROW
+                    return MISS
                 skip = skip_r or skip_s or skip_m
                 reason = Z
                 ctx = Z
@@ -943,12 +1000,15 @@ def scan_metrics(body, st, heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, 
                     hit = False
                     alias = Z
                     index = Z
-                    if number and dn >= U(27) and _ld8(dp) == U(17) and _ld8(dp + U(9)) == U(25) and _ld64(dp + ONE) != Z:
-                        # Start, time and value, then nothing but attributes: where their bytes are known, they need no second look.
-                        tag = _ld8(dp + U(18))
+                    when = Z
+                    if number:
+                        when, where, region, region_n = _layout(dp, dn)
+                    if when != Z:
+                        # Time and value, then nothing but attributes: where their bytes are known, they need no second look.
+                        tag = _ld8(where)
                         if tag == U(33) or tag == U(49):
-                            tm = _ld64(dp + U(10))
-                            rk = _region(dp + U(27), dn - U(27), ident, s0, s1, s2, s3)
+                            tm = _ld64(when)
+                            rk = _region(region, region_n, ident, s0, s1, s2, s3)
                             if guess < st[N_ALIAS] and order[guess, 0] == rk:
                                 hit = True
                                 alias = guess
@@ -960,7 +1020,7 @@ def scan_metrics(body, st, heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, 
                                     alias = aliases[at, 1] >> C32
                                     index = aliases[at, 1] & MAX32
                             if hit:
-                                bits = _ld64(dp + U(19))
+                                bits = _ld64(where + ONE)
                                 if tag == U(33):
                                     v = _f64(bits)
                                     has = Z if bits & EXPONENT == EXPONENT else ONE
@@ -1176,7 +1236,7 @@ def scan_metrics(body, st, heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, 
                                     # What is not kept still decides whether the body is well-formed.
                                     if why != Z and not trusted and not _kv_ok(d, n, Z):
                                         return UNSURE
-                                    ah += _hash(d, n, U(KV), s0, s1, s2)
+                                    ah += _kv_hash(d, n, s0, s1, s2, s3)
                             if why == Z:
                                 key = _mum(ident ^ s1, ah ^ s2)
                                 if key == Z:
@@ -1674,7 +1734,7 @@ def scan_items(body, st, heads, items, misses, spans):
         rh = _find_head(heads, rkey)
         skip = heads[rh, HEAD_KEY] == Z
         if skip and not _miss(st, misses, U(HEAD_RESOURCE), rkey, res_at - base, res_n, Z, Z, Z):
-            return GROW
+            return MISS
         service = heads[rh, HEAD_ID] >> C32
         reason = heads[rh, HEAD_REASON]
         res_first = out
@@ -1707,7 +1767,7 @@ def scan_items(body, st, heads, items, misses, spans):
                         if heads[_find_head(heads, skey), HEAD_KEY] == Z:
                             skip = True
                             if not _miss(st, misses, U(HEAD_SCOPE), skey, d - base, n, Z, Z, Z):
-                                return GROW
+                                return MISS
                 elif t == U(26):
                     if seen & TWO or (not trusted and not _utf8(d, n)):
                         return UNSURE
@@ -1724,7 +1784,7 @@ def scan_items(body, st, heads, items, misses, spans):
                     if why == U(255):
                         return UNSURE
                     if why == U(253):
-                        return GROW
+                        return MISS
                     if why == U(254) or skip:
                         continue
                     if reason != Z:

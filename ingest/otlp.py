@@ -27,7 +27,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from flowgate.errors import Refused
 from flowgate.telemetry import Kind, Signal, Temporality
-from ingest.identity import KV, METRIC, SCOPE, TEXT, TRACE, Identity64, mum
+from ingest.identity import METRIC, SCOPE, TEXT, TRACE, Identity64, mum
 
 Request = ExportMetricsServiceRequest | ExportLogsServiceRequest | ExportTraceServiceRequest
 Encoding = Literal["protobuf", "json"]
@@ -384,7 +384,7 @@ class Decoder:
     def _kv_ids(self, attributes: Iterable[KeyValue]) -> tuple[int, ...]:
         ids: list[int] = []
         for attribute in attributes:
-            kv = self.identity.hash(attribute.SerializeToString(), KV)
+            kv = self.identity.kv(attribute.key.encode(), attribute.value.SerializeToString())
             if kv not in self.kv:
                 self.kv[kv] = kv_row(attribute)
             ids.append(kv)

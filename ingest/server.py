@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import grpc
 import zstandard
@@ -85,8 +85,8 @@ class Tap:
     _before: Totals = field(default_factory=Totals)
     segments: int = 0
     wire_bytes: int = 0
-    in_flight: int = 0
-    """Bytes of HTTP bodies being received; the event loop's alone."""
+    _second: int = -1
+    _sources: dict[tuple[bytes | None, bytes | None], Source] = field(default_factory=dict[tuple[bytes | None, bytes | None], Source])
 
     def source(self, authorization: str | None, side: str | None) -> Source:
         """Who sends, and which copy. Raises `Unauthorized`, or `Malformed` for a side that is none."""
@@ -98,6 +98,17 @@ class Tap:
         except ValueError:
             raise Malformed(f"{SIDE_HEADER} is in, out or self") from None
         return Source(Identity(identity.org, identity.gateway or GatewayId("unknown")), copy)
+
+    def known_source(self, authorization: bytes | None, side: bytes | None) -> Source:
+        """The same for raw headers, remembered for a second: what a token is worth is asked again after that."""
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._sources = second, {}
+        known = self._sources.get((authorization, side))
+        if known is None:
+            texts = (None if raw is None else raw.decode("latin-1") for raw in (authorization, side))
+            known = self._sources[authorization, side] = self.source(*texts)
+        return known
 
     def take(self, source: Source, signal: Signal, body: bytes, encoding: Encoding) -> Kept:
         """Decodes and buffers one body. Raises `Malformed` or `Busy`; then nothing of it is kept."""
@@ -318,56 +329,53 @@ async def _handle(tap: Tap, scope: Scope, receive: Receive, send: Send) -> None:
         await _export(tap, _PATHS[path], scope, receive, send)
 
 
+_WANTED = frozenset({b"content-type", b"content-encoding", b"authorization", SIDE_HEADER.encode()})
+
+
 async def _export(tap: Tap, signal: Signal, scope: Scope, receive: Receive, send: Send) -> None:
-    headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    headers = {k: v for k, v in scope["headers"] if k in _WANTED}
+    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
     encoding: Encoding = _TYPES.get(kind, "protobuf")
     try:
         if kind not in _TYPES:
             raise Unsupported("the content type is application/x-protobuf or application/json")
-        source = tap.source(headers.get("authorization"), headers.get(SIDE_HEADER))
-        body = await _body(tap, receive, headers.get("content-encoding", "identity").strip().lower())
-        message = response(signal, tap.take(source, signal, body, encoding))
+        source = tap.known_source(headers.get(b"authorization"), headers.get(SIDE_HEADER.encode()))
+        body = await _body(tap, scope, receive, headers.get(b"content-encoding", b"").strip().lower().decode("latin-1"))
+        kept = tap.take(source, signal, body, encoding)
     except FlowgateError as error:
         await _refuse(send, error, encoding)
         return
-    await _answer(send, 200, encoded(message, encoding), _content_type(encoding))
+    answer = encoded(response(signal, kept), encoding) if kept.rejected or encoding == "json" else b""
+    await _answer(send, 200, answer, _content_type(encoding))
 
 
-async def _body(tap: Tap, receive: Receive, encoding: str) -> bytes:
+async def _body(tap: Tap, scope: Scope, receive: Receive, encoding: str) -> bytes:
     """The whole body, inflated. Raises `TooLarge` when either form is over the limit, `Busy` when too much is under way already."""
     known = inflaters.get(encoding)
     if known is None:
         raise Unsupported(f"the content encoding is one of {', '.join(sorted(filter(None, inflaters)))}")
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            data = await _received(tap, receive)
-    except TimeoutError:
-        raise Malformed(f"the body took longer than {BODY_SECONDS:.0f} s") from None
+    data = await _received(tap, receive)
+    if "flowgate.busy" in scope:
+        raise Busy("too many bodies at once", 1.0)
     return known(data)
 
 
 async def _received(tap: Tap, receive: Receive) -> bytes:
+    """The body as it was sent: in one piece from `Guarded`, in several from another server."""
     parts: list[bytes] = []
     size = 0
-    try:
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Malformed("the body ended early")
-            chunk: bytes = message.get("body", b"")
-            size += len(chunk)
-            tap.in_flight += len(chunk)
-            if size > MAX_BODY_BYTES:
-                raise TooLarge(f"a body has at most {MAX_BODY_BYTES} bytes")
-            if tap.in_flight > MAX_IN_FLIGHT_BYTES:
-                raise Busy("too many bodies at once", 1.0)
-            parts.append(chunk)
-            if not message.get("more_body", False):
-                tap.wire_bytes += size
-                return parts[0] if len(parts) == 1 else b"".join(parts)
-    finally:
-        tap.in_flight -= size
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Malformed("the body ended early")
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise TooLarge(f"a body has at most {MAX_BODY_BYTES} bytes")
+        parts.append(chunk)
+        if not message.get("more_body", False):
+            tap.wire_bytes += size
+            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _identity(data: bytes) -> bytes:
@@ -446,38 +454,75 @@ async def _answer(send: Send, status: int, body: bytes, kind: str, extra: Mappin
 
 
 class Guarded(HttpToolsProtocol):
-    """uvicorn's connection with what it lacks: a deadline for headers, and so many connections a source and no more."""
+    """uvicorn's connection with what it lacks: deadlines for headers and body, a bound on connections a source, bodies handed on whole."""
 
     sources: ClassVar[Counter[str]] = Counter()
-    _deadline: asyncio.TimerHandle | None = None
+    opened: ClassVar[set[Guarded]] = set()
+    in_flight: ClassVar[int] = 0
+    """Bytes of bodies being received, over all connections."""
+    _since: float | None = None
+    """When what it waits for began; None between requests."""
+    _patience = HEADER_SECONDS
     _source = ""
+    _size = 0
+
+    @classmethod
+    def sweep(cls, now: float) -> int:
+        """Ends the connections whose deadline is over; called every second. Returns how many."""
+        late = [c for c in cls.opened if c.late(now)]
+        for connection in late:
+            connection.transport.abort()
+        return len(late)
+
+    def late(self, now: float) -> bool:
+        return self._since is not None and now - self._since > self._patience
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._parts: list[bytes] = []
         self._source = (transport.get_extra_info("peername") or ("",))[0]
+        self.opened.add(self)
         self.sources[self._source] += 1
+        self._since = self.loop.time()
         if self.sources[self._source] > MAX_CONNECTIONS_PER_SOURCE:
             transport.abort()
-            return
-        self._deadline = self.loop.call_later(HEADER_SECONDS, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._done()
+        self._emptied()
+        self.opened.discard(self)
         self.sources[self._source] -= 1
         if not self.sources[self._source]:
             del self.sources[self._source]
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+        self._since, self._patience = self.loop.time(), HEADER_SECONDS
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._done()
+        self._patience = BODY_SECONDS
         super().on_headers_complete()
 
-    def _done(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def on_body(self, body: bytes) -> None:
+        """Kept aside until the body is whole: uvicorn would wake the application for every 64 KiB. What is over the limit is not kept."""
+        if self._size <= MAX_BODY_BYTES:
+            self._parts.append(body)
+            self._size += len(body)
+            Guarded.in_flight += len(body)
+            if Guarded.in_flight > MAX_IN_FLIGHT_BYTES:
+                cast("Scope", self.scope)["flowgate.busy"] = True
+                self._emptied()
+                self._size = MAX_BODY_BYTES + 1
+
+    def on_message_complete(self) -> None:
+        self._since = None
+        if self._parts:
+            self.cycle.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)  # type: ignore[assignment]
+        self._emptied()
+        super().on_message_complete()
+
+    def _emptied(self) -> None:
+        if self._parts:
+            Guarded.in_flight -= sum(map(len, self._parts))
+            self._parts = []
+        self._size = 0

@@ -22,7 +22,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from flowgate.errors import Broken, Busy
+from flowgate.errors import Broken, Busy, Refused
 from flowgate.telemetry import Kind, Signal, Temporality
 from ingest import kernels as k
 from ingest.columns import Staged, log_table, span_table
@@ -36,6 +36,13 @@ _TEMPORALITIES: tuple[Temporality, ...] = ("unspecified", "delta", "cumulative")
 _FIRST = 1024
 MAX_HEADS = 200_000
 """Resources, scopes, metrics and span names remembered, each; beyond, those that no kept series needs are forgotten at the next drain."""
+
+MAX_FRESH_HEADS = 20_000
+"""New resources, scopes and metrics that one body may bring: each is read by the library."""
+
+
+class TooManyHeads(Refused):
+    """A body of nearly nothing but new names; nothing of it is kept."""
 
 
 def _words(*shape: int) -> Any:
@@ -189,9 +196,10 @@ class Wire:
     _points: Any = field(default_factory=lambda: _words(4 * _FIRST, k.PT))
     _items: Any = field(default_factory=lambda: _words(_FIRST, k.ITEM))
     _samples: Any = field(default_factory=lambda: _words(_FIRST, 2))
-    _misses: Any = field(default_factory=lambda: _words(_FIRST, k.MISSED))
+    _misses: Any = field(default_factory=lambda: _words(4 * _FIRST, k.MISSED))
     _current: Table | None = None
     _second: int = -1
+    _fresh: int = 0
 
     def __post_init__(self) -> None:
         self.catalog = Catalog(Decoder(self.key, self.limits))
@@ -214,6 +222,7 @@ class Wire:
         if table is None:
             table = self.tables[source] = Table()
         self._enter(table, now_ns)
+        self._fresh = 0
         try:
             body, code = self._scanned(table, signal, body)
         finally:
@@ -298,8 +307,6 @@ class Wire:
                 self._grow_aliases(table)
             case k.CTX_FULL:
                 c.grow_contexts(int(st[k.N_CTX]))
-            case k.MISS_FULL:
-                self._misses = _grown(self._misses)
             case _:
                 self._points, self._items = _grown(self._points), _grown(self._items)
 
@@ -318,8 +325,15 @@ class Wire:
     def _register(self, body: bytes) -> bool:
         """Makes the missing heads known; False when one is not canonical."""
         trusted = bool(self._state[k.TRUSTED])
+        met: set[int] = set()
         for row in self._misses[: int(self._state[k.N_MISS])].tolist():
             kind, key, at, n, at2, n2, what = row
+            if key in met:
+                continue
+            met.add(key)
+            self._fresh += kind != k.HEAD_NAME
+            if self._fresh > MAX_FRESH_HEADS:
+                raise TooManyHeads(f"more than {MAX_FRESH_HEADS} new resources, scopes and metrics in one body")
             try:
                 good = self._head(kind, key, body[at : at + n] + body[at2 : at2 + n2], what, trusted)
             except (DecodeError, UnicodeDecodeError):
@@ -336,18 +350,19 @@ class Wire:
                 resource = Resource.FromString(raw)
                 if not trusted and not _canonical(resource, raw):
                     return False
-                indices = [self._intern(a.SerializeToString()) for a in resource.attributes]
+                reason = d.wrong_resource(resource.attributes)
+                indices = [] if reason else [self._intern(a.SerializeToString()) for a in resource.attributes]
                 ids = c.kvs[indices, 0].tolist()
                 service = c.service(service_of(resource.attributes))
-                identity = d.identity.resource(ids)
-                c.put_head(word, identity, service << 32 | len(c.resources), d.wrong_resource(resource.attributes))
+                identity = key if reason else d.identity.resource(ids)  # what is rejected shares no context with what is not
+                c.put_head(word, identity, service << 32 | len(c.resources), reason)
                 c.resource_services.append(service)
                 c.resources.append(tuple(i for _, i in sorted(zip(ids, indices, strict=True))))
             case k.HEAD_SCOPE:
                 scope = InstrumentationScope.FromString(raw)
                 if not trusted and not _canonical(scope, raw):
                     return False
-                c.put_head(word, d.identity.hash(raw, SCOPE), len(c.scopes))
+                c.put_head(word, d.identity.hash(scope.SerializeToString(), SCOPE), len(c.scopes))
                 c.scopes.append(scope.name)
             case k.HEAD_METRIC:
                 metric = Metric.FromString(raw)
@@ -667,9 +682,9 @@ def _estimate(table: Table) -> float:
 
 
 def _canonical(message: Any, raw: bytes) -> bool:
-    """Whether the library writes what was read, and knows all of it."""
+    """Whether the library knows all of it and needs as many bytes: anything but the order of fields that is not canonical is longer."""
     message.DiscardUnknownFields()
-    return message.SerializeToString() == raw
+    return message.ByteSize() == len(raw)
 
 
 def _coded(codes: Any, words: Any) -> pa.Array:

@@ -38,6 +38,8 @@ def mutant(dice: random.Random) -> tuple[Signal, bytes]:
     """A signal and a body that may or may not be a request of it."""
     signal = dice.choices(list(Signal), (6, 2, 2))[0]
     body = _MAKERS[signal](dice).SerializeToString()
+    if dice.random() < 0.4:
+        body = descending(body)
     for _ in range(dice.choice((0, 0, 1, 1, 2, 3))):
         body = dice.choice((_flip, _reframe, _reframe, _reframe, _cut, _insert))(dice, body)
     return signal, body
@@ -326,6 +328,21 @@ def _read(body: bytes, at: int) -> tuple[int, int]:
 def join(parts: list[tuple[int, bytes]], pad: int = 0) -> bytes:
     """The fields as a message; lengths are written `pad` bytes longer than they need be."""
     return b"".join(varint(tag) + (varint(len(data), pad) if tag & 7 == 2 else b"") + data for tag, data in parts)
+
+
+def descending(body: bytes) -> bytes:
+    """Every message's fields in reverse, as the Collector writes them; text that looks like a message suffers too."""
+    parts = fields(body)
+    if not parts:
+        return body
+    runs: list[list[tuple[int, bytes]]] = []
+    for tag, data in parts:
+        nested = (tag, descending(data)) if tag & 7 == 2 else (tag, data)
+        if runs and runs[-1][0][0] == tag:
+            runs[-1].append(nested)
+        else:
+            runs.append([nested])
+    return join([part for run in reversed(runs) for part in run])
 
 
 def _reframe(dice: random.Random, body: bytes) -> bytes:
