@@ -18,7 +18,8 @@ from pathlib import Path
 import grpc
 
 SERVICE = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
-Send = Callable[[int], None]
+Send = Callable[[int], bool]
+"""Sends one body; False when the server asked to come back later."""
 
 
 def write(path: Path, bodies: Sequence[bytes]) -> None:
@@ -47,11 +48,12 @@ def over_http(port: int, bodies: Sequence[bytes], zipped: bool) -> Callable[[], 
         connection = socket.create_connection(("127.0.0.1", port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-        def send(number: int) -> None:
+        def send(number: int) -> bool:
             connection.sendall(requests[number % len(requests)])
             answer = connection.recv(65536)
-            if not answer.startswith(b"HTTP/1.1 200"):
-                raise RuntimeError(answer[:200].decode(errors="replace"))
+            if not answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 429", b"HTTP/1.1 503")):
+                raise SystemExit(answer[:200].decode(errors="replace"))
+            return answer.startswith(b"HTTP/1.1 200")
 
         return send
 
@@ -65,8 +67,14 @@ def over_grpc(port: int, bodies: Sequence[bytes], zipped: bool) -> Callable[[], 
         options = [("grpc.max_send_message_length", 64 << 20), ("grpc.use_local_subchannel_pool", 1)]
         call = grpc.insecure_channel(f"127.0.0.1:{port}", options=options).unary_unary(SERVICE)
 
-        def send(number: int) -> None:
-            call(bodies[number % len(bodies)], compression=compression, wait_for_ready=True, timeout=30)
+        def send(number: int) -> bool:
+            try:
+                call(bodies[number % len(bodies)], compression=compression, wait_for_ready=True, timeout=30)
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    raise
+                return False
+            return True
 
         return send
 
@@ -85,7 +93,9 @@ def drive(connect: Callable[[], Send], seconds: float, connections: int, rate: f
             if due > now:
                 time.sleep(min(due - now, 0.05))
                 continue
-            send(sent)
+            if not send(sent):
+                time.sleep(0.05)
+                continue
             mine.append(time.perf_counter() - max(due, begin))
             sent += connections
 
