@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 from bench.bodies import scrapes
@@ -32,7 +33,7 @@ def main() -> None:
             for body in bodies:
                 wire.take(SOURCE, Signal.METRICS, body, now)
             drained = wire.drain()
-            staged.append(POINTS / timed(lambda: store.stage(drained)) / 1e6)  # noqa: B023 - called at once
+            staged.append(POINTS / timed(partial(store.stage, drained)) / 1e6)
             wire.sealed()
             sealed.append(POINTS / timed(store.seal) / 1e6)
             newest = max(Path(name).glob("*/*/*/*/points.parquet"), key=lambda f: f.stat().st_mtime)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import grpc
 import uvicorn
 import uvloop
 
@@ -126,9 +127,8 @@ async def _serve(tap: Tap, sock: socket.socket) -> None:
         ws="none",
         http=Guarded,
         timeout_keep_alive=IDLE_SECONDS,
-    )  # pyright: ignore[reportArgumentType]
+    )
     server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[method-assign]
     loop = asyncio.get_running_loop()
     task = asyncio.create_task(server.serve([sock]))
     while not server.started and not task.done():
@@ -159,10 +159,10 @@ def _listen(address: str, what: str) -> socket.socket:
     return sock
 
 
-def _bind(server: object, address: str) -> None:
+def _bind(server: grpc.Server, address: str) -> None:
     _listen(address, "OTLP/gRPC").close()  # asked first, since gRPC writes lines of its own when a port is taken
     try:
-        bound = server.add_insecure_port(address)  # type: ignore[attr-defined]
+        bound = server.add_insecure_port(address)
     except RuntimeError as error:
         raise Unreachable(f"port {address.rpartition(':')[2]} (tap, OTLP/gRPC) is taken") from error
     if bound == 0:

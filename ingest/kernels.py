@@ -11,6 +11,8 @@ numba would make a float of a signed and an unsigned one.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
@@ -142,8 +144,9 @@ AHEAD = 4096
 """Bytes: attributes are read as fast as memory gives them, and the hardware's own prefetch stops at each 4 KiB page."""
 
 
-_inline = njit(forceinline=True, nogil=True, cache=True)
-_kernel = njit(nogil=True, cache=True)
+_inline = njit(forceinline=True, nogil=True, cache=True, _nrt=False)
+_kernel = njit(nogil=True, cache=True, _nrt=False)
+"""No reference counts: a kernel keeps no array, and counting fourteen of them at every call costs ten times what the call does."""
 
 
 @_inline
@@ -408,6 +411,78 @@ def _attribute(p, n, st):
     return Z
 
 
+# --- messages ----------------------------------------------------------------------------------------------------------------------
+
+(
+    UNKNOWN, FIXED64, FIXED32, OPTIONAL, INTEGER, UINT32, ENUM, TEXT, BLOB, VALUE_OF, PACKED64, PACKED, ATTRIBUTE,
+    EXEMPLAR_OF, QUANTILE, EVENT, LINK, STATUS, BUCKETS,
+) = range(19)  # fmt: skip
+"""What a field holds. From EXEMPLAR_OF on: a message, described by the row of that number in ACTIONS. OPTIONAL and INTEGER are fixed64 with presence."""
+NUMBER_POINT, HISTOGRAM_POINT, EXPONENTIAL_POINT, SUMMARY_POINT, RECORD_FIELDS, SPAN_FIELDS = range(19, 25)
+FLAGS_SLOT = 15
+REPEATED = 0
+"""A field of this slot may come again; any other only once."""
+
+
+def _actions():
+    """[message, tag] → slot << 8 | what it holds, for all that the kernels know of OTLP 1.10; both fields of a oneof share a slot."""
+    table = np.zeros((25, 256), np.uint16)
+
+    def message(row, fields):
+        for tag, action, slot in fields:
+            table[row, tag] = slot << 8 | action
+
+    begin, time, attributes = (17, FIXED64, 2), (25, FIXED64, 3), 7
+    message(EXEMPLAR_OF, [
+        (58, ATTRIBUTE, REPEATED), (17, FIXED64, 2), (25, OPTIONAL, 3), (49, INTEGER, 3), (34, BLOB, 4), (42, BLOB, 5),
+    ])  # fmt: skip
+    message(QUANTILE, [(9, FIXED64, 1), (17, FIXED64, 2)])
+    message(EVENT, [(9, FIXED64, 1), (18, TEXT, 2), (26, ATTRIBUTE, REPEATED), (32, UINT32, 4)])
+    message(LINK, [
+        (10, BLOB, 1), (18, BLOB, 2), (26, TEXT, 3), (34, ATTRIBUTE, REPEATED), (40, UINT32, 5), (53, FIXED32, 6),
+    ])  # fmt: skip
+    message(STATUS, [(18, TEXT, 2), (24, ENUM, 3)])
+    message(BUCKETS, [(8, UINT32, 1), (18, PACKED, 2)])
+    message(NUMBER_POINT, [
+        (58, ATTRIBUTE, attributes), begin, time, (33, OPTIONAL, 4), (49, INTEGER, 4), (42, EXEMPLAR_OF, REPEATED), (64, UINT32, FLAGS_SLOT),
+    ])  # fmt: skip
+    message(HISTOGRAM_POINT, [
+        (74, ATTRIBUTE, 9), begin, time, (33, FIXED64, 4), (41, OPTIONAL, 5), (50, PACKED64, 6), (58, PACKED64, 7), (66, EXEMPLAR_OF, REPEATED),
+        (80, UINT32, FLAGS_SLOT), (89, OPTIONAL, 11), (97, OPTIONAL, 12),
+    ])  # fmt: skip
+    message(EXPONENTIAL_POINT, [
+        (10, ATTRIBUTE, 1), begin, time, (33, FIXED64, 4), (41, OPTIONAL, 5), (48, UINT32, 6), (57, FIXED64, 7), (66, BUCKETS, 8), (74, BUCKETS, 9),
+        (80, UINT32, FLAGS_SLOT), (90, EXEMPLAR_OF, REPEATED), (97, OPTIONAL, 12), (105, OPTIONAL, 13), (113, FIXED64, 14),
+    ])  # fmt: skip
+    message(SUMMARY_POINT, [
+        (58, ATTRIBUTE, attributes), begin, time, (33, FIXED64, 4), (41, FIXED64, 5), (50, QUANTILE, REPEATED), (64, UINT32, FLAGS_SLOT),
+    ])  # fmt: skip
+    message(RECORD_FIELDS, [
+        (9, FIXED64, 1), (16, ENUM, 2), (26, TEXT, 3), (42, VALUE_OF, 5), (50, ATTRIBUTE, REPEATED), (56, UINT32, 7), (69, FIXED32, 8),
+        (74, BLOB, 9), (82, BLOB, 10), (89, FIXED64, 11), (98, TEXT, 12),
+    ])  # fmt: skip
+    message(SPAN_FIELDS, [
+        (10, BLOB, 1), (18, BLOB, 2), (26, TEXT, 3), (34, BLOB, 4), (42, TEXT, 5), (48, ENUM, 6), (57, FIXED64, 7), (65, FIXED64, 8),
+        (74, ATTRIBUTE, REPEATED), (80, UINT32, 10), (90, EVENT, REPEATED), (96, UINT32, 12), (106, LINK, REPEATED), (112, UINT32, 14),
+        (122, STATUS, 15), (133, FIXED32, 16),
+    ])  # fmt: skip
+    return table
+
+
+ACTIONS = _actions()
+SLOTS = 17
+"""Of a message: two words each, where a field's data lies and its length or value; of a fixed field, its tag in place of the length."""
+
+
+@_inline
+def _action(message, tag):
+    """(what the field holds, its slot)."""
+    if tag > U(255):
+        return U(UNKNOWN), Z
+    known = U(ACTIONS[message, tag])
+    return known & U(255), known >> EIGHT
+
+
 @_kernel
 def _packed_ok(p, n):
     """Whether n bytes are shortest-form varints."""
@@ -419,82 +494,114 @@ def _packed_ok(p, n):
     return True
 
 
+@_inline
+def _field(action, d, n, trusted):
+    """(whether its data is canonical, whether it says its default: the canonical form leaves it out)."""
+    if action == U(OPTIONAL) or action == U(INTEGER):
+        return True, False
+    if action == U(FIXED64):
+        return True, _ld64(d) == Z
+    if action == U(FIXED32):
+        return True, _ld32(d) == Z
+    if action == U(UINT32):
+        return n <= MAX32, n == Z
+    if action == U(ENUM):
+        return trusted or n <= U(0x7FFFFFFF), n == Z
+    if action == U(TEXT):
+        return trusted or _utf8(d, n), n == Z
+    if action == U(BLOB):
+        return True, n == Z
+    if action == U(VALUE_OF):
+        return trusted or _value_ok(d, d + n, Z), False
+    if action == U(PACKED64):
+        return n & SEVEN == Z, n == Z
+    if action == U(PACKED):
+        return trusted or _packed_ok(d, n), n == Z
+    return False, False
+
+
 @_kernel
-def _exemplar_ok(p, e, trusted):
-    """Whether p..e is a canonical Exemplar."""
-    if trusted:
-        return True
+def _nested_ok(p, n, message):
+    """Whether n bytes are that message in canonical form."""
+    e = p + n
     seen = Z
     while True:
         t, p, d, n = _next(p, e)
         if t == Z:
             return p != Z
-        if t == U(58):
+        action, slot = _action(message, t)
+        if action == U(ATTRIBUTE):
             if not _kv_ok(d, n, Z):
                 return False
             continue
-        if t == U(17):
-            bit = ONE
-            if _ld64(d) == Z:
-                return False
-        elif t == U(25) or t == U(49):
-            bit = TWO
-        elif t == U(34):
-            bit = FOUR
-        elif t == U(42):
-            bit = EIGHT
-        else:
-            return False
-        if (t & SEVEN == TWO and n == Z) or seen & bit:
+        good, default = _field(action, d, n, False)
+        bit = ONE << slot
+        if not good or default or seen & bit:
             return False
         seen |= bit
 
 
+@_inline
+def _entered(action, slot, t, d, n, seen, trusted, w):
+    """(whether a field of a point, record or span is as it should be, whether it says its default); noted in `w`, two words a slot."""
+    if action >= U(EXEMPLAR_OF):
+        good = trusted or _nested_ok(d, n, action)
+        default = False
+    else:
+        good, default = _field(action, d, n, trusted)
+    if slot != U(REPEATED):
+        good = good and seen & (ONE << slot) == Z
+        w[TWO * slot] = d
+        w[TWO * slot + ONE] = t if t & ONE else n
+    return good, default
+
+
 @_kernel
-def _buckets_ok(p, e, trusted):
-    """(whether p..e is canonical Buckets of an exponential histogram, how many)."""
+def _fields(p, e, message, st, w):
+    """(sure, slots seen, bytes of defaults, attributes, the first one's reason) of a record or span; what each slot holds goes to `w`."""
+    trusted = st[TRUSTED] != Z
     seen = Z
+    spare = Z
     count = Z
+    wrong = Z
     while True:
+        here = p
         t, p, d, n = _next(p, e)
         if t == Z:
-            return p != Z, count
-        if t == U(8):
-            bit = ONE
-            if n == Z or n > MAX32:
-                return False, count
-        elif t == U(18):
-            bit = TWO
-            if n == Z or (not trusted and not _packed_ok(d, n)):
-                return False, count
-            i = Z
-            while i < n:
-                if _ld8(d + i) < U(128):
-                    count += ONE
-                i += ONE
-        else:
-            return False, count
-        if seen & bit:
-            return False, count
-        seen |= bit
+            return p != Z, seen, spare, count, wrong
+        action, slot = _action(message, t)
+        if action == U(ATTRIBUTE):
+            count += ONE
+            why = _attribute(d, n, st)
+            if why == U(255):
+                return False, seen, spare, count, wrong
+            if wrong == Z:
+                wrong = why
+            continue
+        good, default = _entered(action, slot, t, d, n, seen, trusted, w)
+        if not good:
+            return False, seen, spare, count, wrong
+        if default:
+            spare += p - here
+        if slot != U(REPEATED):
+            seen |= ONE << slot
 
 
-@_kernel
-def _quantile_ok(p, e):
-    seen = Z
-    while True:
-        t, p, d, n = _next(p, e)
-        if t == Z:
-            return p != Z
-        if t == U(9):
-            bit = ONE
-        elif t == U(17):
-            bit = TWO
-        else:
-            return False
-        if seen & bit or _ld64(d) == Z:
-            return False
-        seen |= bit
+@_inline
+def _seen(seen, slot):
+    return seen & (ONE << U(slot)) != Z
+
+
+@_inline
+def _fixed_at(seen, w, slot):
+    """A fixed64 field, 0 when it was not there."""
+    return _ld64(w[2 * slot]) if _seen(seen, slot) else Z
+
+
+@_inline
+def _length_at(seen, w, slot):
+    """Length or value of a field, 0 when it was not there."""
+    return w[2 * slot + 1] if _seen(seen, slot) else Z
 
 
 @_inline
@@ -521,7 +628,8 @@ def rehash_heads(old, new):
     for j in range(old.shape[0]):
         if old[j, HEAD_KEY] != Z:
             i = _find_head(new, old[j, HEAD_KEY])
-            new[i, :] = old[j, :]
+            for c in range(4):
+                new[i, c] = old[j, c]
 
 
 @_kernel
@@ -666,69 +774,71 @@ def rehash_aliases(order, n, aliases):
 
 
 @_kernel
-def _new_series(key, at, p, e, atag, ctx, delta, st, slots, keys, rows, kv_slots, kvs, arena, skv):
-    """(index + 1, 0); (0, a reason's number) when it is over a limit; (0, 255) when not sure; (0, 256 + what) when full."""
+def _judged(p, e, atag, st):
+    """(attributes of a point, 0 or the reason's number why one is over a limit, 255 when not sure of one)."""
     count = Z
-    q = p
-    while True:
-        t, q, d, n = _next(q, e)
-        if t == Z:
-            break
-        if t == atag:
-            count += ONE
-    if count > st[MAX_ATTRIBUTES]:
-        q = p
-        while True:
-            t, q, d, n = _next(q, e)
-            if t == Z:
-                return Z, TWO
-            if t == atag and _attribute(d, n, st) == U(255):
-                return Z, U(255)
-    k = st[N_SERIES]
-    if k >= U(keys.size) or (k + ONE) * TWO > U(slots.size):
-        return Z, U(256 + SERIES_FULL)
-    begin = st[N_SKV]
-    if begin + count > U(skv.size):
-        return Z, U(256 + SKV_FULL)
     wrong = Z
-    q = p
     while True:
-        t, q, d, n = _next(q, e)
-        if t == Z:
-            break
-        if t == atag:
-            why = _attribute(d, n, st)
-            if why == U(255):
-                return Z, U(255)
-            if wrong == Z:
-                wrong = why
-    if wrong != Z:
-        return Z, wrong
-    at_ = begin
-    q = p
-    while True:
-        t, q, d, n = _next(q, e)
+        t, p, d, n = _next(p, e)
         if t == Z:
             break
         if t != atag:
             continue
-        index, full = intern_kv(d, n, st, kv_slots, kvs, arena)
+        count += ONE
+        why = _attribute(d, n, st)
+        if why == U(255):
+            return count, why
+        if wrong == Z:
+            wrong = why
+    return count, TWO if count > st[MAX_ATTRIBUTES] else wrong
+
+
+@_kernel
+def _interned(p, e, atag, begin, tb, st):
+    """Attributes of a point to `skv` from `begin` on, by ascending id; 0, or what is full."""
+    skv = tb.skv
+    at = begin
+    while True:
+        t, p, d, n = _next(p, e)
+        if t == Z:
+            return Z
+        if t != atag:
+            continue
+        index, full = intern_kv(d, n, st, tb.kv_slots, tb.kvs, tb.arena)
         if full != Z:
-            return Z, U(256) + full
-        j = at_
-        while j > begin and kvs[U(skv[j - ONE]), 0] > kvs[index, 0]:
+            return full
+        j = at
+        while j > begin and tb.kvs[U(skv[j - ONE]), 0] > tb.kvs[index, 0]:
             skv[j] = skv[j - ONE]
             j -= ONE
         skv[j] = np.uint32(index)
-        at_ += ONE
-    st[N_SKV] = at_
+        at += ONE
+
+
+@_kernel
+def _new_series(key, at, p, e, m, tb, st):
+    """(index + 1, 0); (0, a reason's number) when it is over a limit; (0, 255) when not sure; (0, 256 + what) when full."""
+    count, wrong = _judged(p, e, m.atag, st)
+    if wrong != Z:
+        return Z, wrong
+    k = st[N_SERIES]
+    if k >= U(tb.keys.size) or (k + ONE) * TWO > U(tb.slots.size):
+        return Z, U(256 + SERIES_FULL)
+    begin = st[N_SKV]
+    if begin + count > U(tb.skv.size):
+        return Z, U(256 + SKV_FULL)
+    full = _interned(p, e, m.atag, begin, tb, st)
+    if full != Z:
+        return Z, U(256) + full
+    st[N_SKV] = begin + count
     st[N_SERIES] = k + ONE
-    keys[k] = key
-    rows[k, :] = Z
-    rows[k, CONTEXT] = ctx
-    rows[k, SKV] = (begin << SIXTEEN) | count
-    rows[k, SHAPE] = delta
-    slots[at] = (key >> C32 << C32) | (k + ONE)
+    tb.keys[k] = key
+    for c in range(ROW):
+        tb.rows[k, c] = Z
+    tb.rows[k, CONTEXT] = m.ctx
+    tb.rows[k, SKV] = (begin << SIXTEEN) | count
+    tb.rows[k, SHAPE] = m.delta
+    tb.slots[at] = (key >> C32 << C32) | (k + ONE)
     return k + ONE, Z
 
 
@@ -791,28 +901,605 @@ def _temporality(p, e):
             mono = n
 
 
+class Tables(NamedTuple):
+    """What a scan of metrics looks up and adds to."""
+
+    heads: Any
+    ctx_slots: Any
+    ctxs: Any
+    slots: Any
+    keys: Any
+    rows: Any
+    kv_slots: Any
+    kvs: Any
+    arena: Any
+    skv: Any
+    aliases: Any
+    order: Any
+    pts: Any
+    misses: Any
+
+
+class Data(NamedTuple):
+    """A metric's data field: its number, its bytes with tag and without, and where what follows it begins."""
+
+    field: Any
+    at: Any
+    begin: Any
+    end: Any
+    after: Any
+
+
+class MetricOf(NamedTuple):
+    """What all points of a metric share. `row` is the row of ACTIONS; `skip`: a head of it is not known yet."""
+
+    field: Any
+    row: Any
+    atag: Any
+    temporality: Any
+    monotonic: Any
+    ident: Any
+    ctx: Any
+    delta: Any
+    reason: Any
+    skip: Any
+
+
+class Cursor(NamedTuple):
+    """Where a scan is: points written, and the alias to expect next."""
+
+    out: Any
+    guess: Any
+
+
+# --- resources and scopes --------------------------------------------------------------------------------------------------------
+
+
 @_kernel
-def scan_metrics(body, st, heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, kvs, arena, skv, aliases, order, pts, misses):
-    """One ExportMetricsServiceRequest to `pts`; nothing is counted in `rows` before `commit`."""
-    base = U(body.ctypes.data)
-    end = base + U(body.size)
-    s0 = st[SECRET0]
-    s1 = st[SECRET1]
-    s2 = st[SECRET2]
-    s3 = st[SECRET3]
-    trusted = st[TRUSTED] != Z
-    oldest = st[OLDEST]
-    newest = st[NEWEST]
-    guess = st[GUESS]
-    home = U(rows.ctypes.data)
-    out = Z
-    received = Z
-    exemplars = Z
+def _group(p, e, trusted):
+    """(sure, where the head is, its length) of ResourceMetrics, ScopeLogs and the like: a head, members, a schema URL. The head may come last."""
+    at = p
+    size = Z
+    seen = Z
+    while True:
+        t, p, d, n = _next(p, e)
+        if t == Z:
+            return p != Z, at, size
+        if t == U(18):
+            continue
+        bit = TWO if t == U(26) else ONE
+        if seen & bit:
+            return False, at, size
+        seen |= bit
+        if t == U(10):
+            at = d
+            size = n
+        elif t != U(26) or not (trusted or _utf8(d, n)):
+            return False, at, size
+
+
+@_inline
+def _head(kind, at, n, base, st, heads, misses):
+    """(its row, whether it is not known yet, whether there is no room to say so)."""
+    key = _hash(at, n, kind, st[SECRET0], st[SECRET1], st[SECRET2])
+    row = _find_head(heads, key)
+    if heads[row, HEAD_KEY] != Z:
+        return row, False, False
+    return row, True, not _miss(st, misses, kind, key, at - base, n, Z, Z, Z)
+
+
+@_inline
+def _share(rows, first, last, column, size, items):
+    """Spreads the bytes of a head over the items that it describes."""
+    if items > Z:
+        share = float(size) / float(items)
+        for i in range(first, last):
+            rows[i, column] = _bits(_f64(rows[i, column]) + share)
+
+
+@_inline
+def _cleared(st):
     st[N_MISS] = Z
     st[N_OUT] = Z
     for i in range(len(REASONS)):
         st[REASON0 + i] = Z
-    empty = base
+
+
+# --- metrics -----------------------------------------------------------------------------------------------------------------------
+
+
+@_inline
+def _data(p, e):
+    """(whether the metric can be read, its `Data`; field 0 when it has none)."""
+    field = Z
+    at = p
+    begin = p
+    end = p
+    after = e
+    while True:
+        here = p
+        t, p, d, n = _next(p, e)
+        if t == Z:
+            return p != Z, Data(field, at, begin, end, after)
+        f = t >> THREE
+        if (f == U(5) or f == SEVEN or (f >= U(9) and f <= U(11))) and t & SEVEN == TWO:
+            if field != Z:
+                return False, Data(field, at, begin, end, after)
+            field = f
+            at = here
+            begin = d
+            end = d + n
+            after = p
+
+
+@_inline
+def _shape(data, trusted):
+    """(whether it is one that exists, temporality, monotonic)."""
+    temp = Z
+    mono = Z
+    if data.field == SEVEN or data.field == U(9) or data.field == U(10):
+        if trusted:
+            temp, mono = _temporality(data.begin, data.end)
+        else:
+            temp, mono = _guessed(data.begin, data.end)
+    return (data.field == SEVEN or mono == Z) and temp <= TWO and mono <= ONE, temp, mono
+
+
+@_inline
+def _metric_head(mp, me, data, what, base, st, tb):
+    """As `_head`, of the bytes before and after a metric's data and of what its points say of it."""
+    s0 = st[SECRET0]
+    s1 = st[SECRET1]
+    s2 = st[SECRET2]
+    before = data.at - mp
+    left = me - data.after
+    key = _mum(_hash(mp, before, U(HEAD_METRIC), s0, s1, s2) ^ st[SECRET3], _hash(data.after, left, U(HEAD_METRIC), s0, s1, s2) ^ what)
+    if key == Z:
+        key = ONE
+    row = _find_head(tb.heads, key)
+    if tb.heads[row, HEAD_KEY] != Z:
+        return row, False, False
+    return row, True, not _miss(st, tb.misses, U(HEAD_METRIC), key, mp - base, before, data.after - base, left, what)
+
+
+@_inline
+def _known_metric(data, temp, mono, rh, sh, mh, st, tb):
+    """(what its points share, 0 or what is full)."""
+    heads = tb.heads
+    reason = heads[rh, HEAD_REASON]
+    if reason == Z:
+        reason = heads[mh, HEAD_REASON]
+    ident = _mum(
+        _mum(heads[rh, HEAD_IDENTITY] ^ st[SECRET0], heads[sh, HEAD_IDENTITY] ^ st[SECRET1]) ^ st[SECRET2],
+        heads[mh, HEAD_IDENTITY] ^ st[SECRET3],
+    )
+    ctx, full = _context(ident, heads[rh, HEAD_ID] & MAX32, heads[sh, HEAD_ID], heads[mh, HEAD_ID], st, tb.ctx_slots, tb.ctxs)
+    atag = U(58)
+    row = U(NUMBER_POINT)
+    if data.field == U(9):
+        atag = U(74)
+        row = U(HISTOGRAM_POINT)
+    elif data.field == U(10):
+        atag = U(10)
+        row = U(EXPONENTIAL_POINT)
+    elif data.field == U(11):
+        row = U(SUMMARY_POINT)
+    delta = ONE if temp == ONE else Z
+    return MetricOf(data.field, row, atag, temp, mono, ident, ctx, delta, reason, False), full
+
+
+@_inline
+def _unknown_metric(data, temp, mono):
+    return MetricOf(data.field, Z, Z, temp, mono, Z, Z, Z, Z, True)
+
+
+@_inline
+def _alias(region, guess, st, tb):
+    """(whether attributes of that hash were met before, their alias, their series)."""
+    if guess < st[N_ALIAS] and tb.order[guess, 0] == region:
+        return True, guess, tb.order[guess, 1]
+    at = _find_alias(region, tb.aliases)
+    if tb.aliases[at, 0] == region:
+        return True, tb.aliases[at, 1] >> C32, tb.aliases[at, 1] & MAX32
+    return False, Z, Z
+
+
+@_inline
+def _add_alias(region, index, st, tb):
+    """(the new alias, whether there was no room for it)."""
+    alias = st[N_ALIAS]
+    if alias >= U(tb.order.shape[0]) or (alias + ONE) * TWO > U(tb.aliases.shape[0]):
+        return alias, True
+    tb.order[alias, 0] = region
+    tb.order[alias, 1] = index
+    at = _find_alias(region, tb.aliases)
+    tb.aliases[at, 0] = region
+    tb.aliases[at, 1] = (alias << C32) | index
+    st[N_ALIAS] = alias + ONE
+    return alias, False
+
+
+class Point(NamedTuple):
+    """A point as read. `attributes`..`end`: where they lie, when they lie `together`. `limit`: buckets or quantiles. `has`: 1 with a value."""
+
+    time: Any
+    value: Any
+    has: Any
+    size: Any
+    exemplars: Any
+    prom: Any
+    limit: Any
+    attributes: Any
+    end: Any
+    together: Any
+
+
+@_inline
+def _number(seen, w):
+    """(value, 1 when there is one that is finite) of a number's point."""
+    if not _seen(seen, 4):
+        return 0.0, Z
+    bits = _ld64(w[8])
+    if w[9] == U(49):
+        return _signed(bits), ONE
+    return _f64(bits), Z if bits & EXPONENT == EXPONENT else ONE
+
+
+@_inline
+def _bucket_count(seen, w, slot):
+    """Counts in the Buckets of an exponential histogram."""
+    count = Z
+    if not _seen(seen, slot):
+        return count
+    p = w[2 * slot]
+    e = p + w[2 * slot + 1]
+    while True:
+        t, p, d, n = _next(p, e)
+        if t == Z:
+            return count
+        if t == U(18):
+            for i in range(n):
+                if _ld8(d + U(i)) < U(128):
+                    count += ONE
+
+
+@_inline
+def _extent(row, seen, w, quantiles):
+    """(series that Prometheus makes of it, its buckets or quantiles)."""
+    if row == U(HISTOGRAM_POINT):
+        counts = _length_at(seen, w, 6) >> THREE
+        bounds = _length_at(seen, w, 7) >> THREE
+        return THREE + bounds, max(counts, bounds)
+    if row == U(EXPONENTIAL_POINT):
+        return ONE, max(_bucket_count(seen, w, 8), _bucket_count(seen, w, 9))
+    if row == U(SUMMARY_POINT):
+        return TWO + quantiles, quantiles
+    return ONE, Z
+
+
+@_inline
+def _described(m, n, seen, spare, exemplars, quantiles, begin, stop, together, w):
+    """The `Point` that the fields in `w` make."""
+    value = 0.0
+    has = ONE
+    if m.row == U(NUMBER_POINT):
+        value, has = _number(seen, w)
+    else:
+        value = float(_fixed_at(seen, w, 4))
+    if _length_at(seen, w, FLAGS_SLOT) & ONE:
+        has = Z
+    prom, limit = _extent(m.row, seen, w, quantiles)
+    if stop == Z:
+        stop = begin
+    return Point(_fixed_at(seen, w, 3), value, has, n - spare, exemplars, prom, limit, begin, stop, together)
+
+
+@_inline
+def _run(p, e, tag):
+    """The end of the attributes that follow one another from p on; only short ones are passed, the rest is read as usual."""
+    while e - p > TWO and _ld8(p) == tag:
+        n = _ld8(p + ONE)
+        if n >= U(128) or n > e - p - TWO:
+            break
+        p += n + TWO
+    return p
+
+
+@_inline
+def _read_point(p, e, m, trusted, w):
+    """(sure, the `Point`)."""
+    n_all = e - p
+    seen = Z
+    spare = Z
+    exemplars = Z
+    quantiles = Z
+    begin = e
+    stop = Z
+    together = True
+    while True:
+        here = p
+        t, p, d, n = _next(p, e)
+        if t == m.atag:
+            if stop == Z:
+                begin = here
+            elif stop != here:
+                together = False
+            p = _run(p, e, m.atag)
+            stop = p
+            continue
+        if t == Z:
+            return p != Z, _described(m, n_all, seen, spare, exemplars, quantiles, begin, stop, together, w)
+        action, slot = _action(m.row, t)
+        good, default = _entered(action, slot, t, d, n, seen, trusted, w)
+        if not good:
+            return False, Point(Z, 0.0, Z, Z, Z, Z, Z, Z, Z, False)
+        if default:
+            spare += p - here
+        if slot != U(REPEATED):
+            seen |= ONE << slot
+        elif action == U(QUANTILE):
+            quantiles += ONE
+        else:
+            exemplars += ONE
+
+
+@_kernel
+def _attributes_hash(p, e, atag, checked, st):
+    """(sure, the order-independent hash of a point's attributes); `checked`: nothing else will look at them."""
+    total = Z
+    while True:
+        t, p, d, n = _next(p, e)
+        if t == Z:
+            return True, total
+        if t == atag:
+            if checked and not _kv_ok(d, n, Z):
+                return False, total
+            total += _kv_hash(d, n, st[SECRET0], st[SECRET1], st[SECRET2], st[SECRET3])
+
+
+@_kernel
+def _unmet(p, e, m, point, region, why, trusted, tb, st):
+    """(0, a reason's number, 255 not sure, 256 + what is full; series; alias) of attributes whose bytes were not met before."""
+    # What is not kept still decides whether the body is well-formed.
+    good, total = _attributes_hash(p, e, m.atag, why != Z and not trusted, st)
+    if not good:
+        return U(255), Z, Z
+    if why != Z:
+        return why, Z, Z
+    key = _mum(m.ident ^ st[SECRET1], total ^ st[SECRET2])
+    if key == Z:
+        key = ONE
+    found, at = _lookup(key, tb.keys, tb.slots)
+    if found == Z:
+        found, why = _new_series(key, at, p, e, m, tb, st)
+        if why != Z:
+            return why, Z, Z
+    alias = Z
+    if point.together:
+        alias, full = _add_alias(region, found - ONE, st, tb)
+        if full:
+            return U(256 + ALIAS_FULL), Z, Z
+    return Z, found - ONE, alias
+
+
+@_inline
+def _series_of(p, e, m, point, guess, trusted, tb, st):
+    """(0, a reason's number, 255 not sure, 256 + what is full; series; alias). Reasons in the order of the reference: metric, time, point."""
+    why = m.reason
+    if why == Z and (point.time < st[OLDEST] or point.time > st[NEWEST]):
+        why = ONE
+    if why == Z and point.limit > st[MAX_BUCKETS]:
+        why = U(5)
+    region = Z
+    if point.together:
+        region = _region(point.attributes, point.end - point.attributes, m.ident, st[SECRET0], st[SECRET1], st[SECRET2], st[SECRET3])
+        known, alias, index = _alias(region, guess, st, tb)
+        if known:
+            return why, index, alias
+    return _unmet(p, e, m, point, region, why, trusted, tb, st)
+
+
+@_inline
+def _usual(p, n, m, guess, st, tb):
+    """(whether it is a number's point in a usual order of fields whose attributes were met before, the point, its series, its alias).
+
+    Time and value, then nothing but attributes: where their bytes are known, they need no second look.
+    """
+    none = Point(Z, 0.0, Z, Z, Z, Z, Z, Z, Z, False)
+    if m.row != U(NUMBER_POINT):
+        return False, none, Z, Z
+    when, where, at, size = _layout(p, n)
+    if when == Z:
+        return False, none, Z, Z
+    tag = _ld8(where)
+    if tag != U(33) and tag != U(49):
+        return False, none, Z, Z
+    region = _region(at, size, m.ident, st[SECRET0], st[SECRET1], st[SECRET2], st[SECRET3])
+    known, alias, index = _alias(region, guess, st, tb)
+    bits = _ld64(where + ONE)
+    value = _f64(bits) if tag == U(33) else _signed(bits)
+    has = Z if tag == U(33) and bits & EXPONENT == EXPONENT else ONE
+    return known, Point(_ld64(when), value, has, n, Z, ONE, Z, at, at + size, True), index, alias
+
+
+@_inline
+def _emit(pts, out, index, point):
+    pts[out, PT_INDEX] = index
+    pts[out, PT_TIME] = point.time
+    pts[out, PT_VALUE] = _bits(point.value)
+    pts[out, PT_BYTES] = _bits(float(point.size))
+    pts[out, PT_FLAGS] = (point.prom << C32) | (point.exemplars << ONE) | point.has
+
+
+@_inline
+def _fetch_ahead(p, e):
+    p &= ~U(63)
+    while p < e:
+        _prefetch(p + U(AHEAD))
+        p += U(64)
+
+
+@_inline
+def _point(p, n, m, cursor, trusted, st, tb, w):
+    """(what came of it as a code, the cursor after it) of one point."""
+    _fetch_ahead(p, p + n)
+    usual, point, index, alias = _usual(p, n, m, cursor.guess, st, tb)
+    if usual:
+        why = m.reason
+        if why == Z and (point.time < st[OLDEST] or point.time > st[NEWEST]):
+            why = ONE
+    else:
+        sure, point = _read_point(p, p + n, m, trusted, w)
+        if not sure:
+            return UNSURE, cursor
+        why, index, alias = _series_of(p, p + n, m, point, cursor.guess, trusted, tb, st)
+    if why != Z:
+        if why == U(255):
+            return UNSURE, cursor
+        if why > U(255):
+            st[GROW_WHAT] = why - U(256)
+            return GROW, cursor
+        st[REASON0 + why] += ONE
+        return OK, cursor
+    row = U(tb.rows.ctypes.data) + index * U(8 * ROW)
+    _prefetch(row)
+    _prefetch(row + U(64))
+    if cursor.out >= U(tb.pts.shape[0]):
+        st[GROW_WHAT] = U(OUT_FULL)
+        return GROW, cursor
+    _emit(tb.pts, cursor.out, index, point)
+    w[EXEMPLARS_SEEN] += point.exemplars
+    return OK, Cursor(cursor.out + ONE, alias + ONE)
+
+
+EXEMPLARS_SEEN = 0
+"""Word of `w` that no slot uses: exemplars of this body."""
+
+
+@_inline
+def _said(t, n, m, temp, mono):
+    """(whether a field beside a metric's points is as it should be, temporality, monotonic)."""
+    if t == U(16) and m.field != U(5) and m.field != U(11) and temp == Z and n != Z:
+        return True, n, mono
+    if t == U(24) and m.field == SEVEN and mono == Z and n == ONE:
+        return True, temp, n
+    return False, temp, mono
+
+
+@_inline
+def _points(p, e, m, cursor, trusted, st, tb, w):
+    """(code, cursor, items) of a metric's data."""
+    items = Z
+    temp = Z
+    mono = Z
+    while True:
+        t, p, d, n = _next(p, e)
+        if t == U(10):
+            items += ONE
+            if m.skip:
+                continue
+            code, cursor = _point(d, n, m, cursor, trusted, st, tb, w)
+            if code != OK:
+                return code, cursor, items
+            continue
+        if t == Z:
+            break
+        good, temp, mono = _said(t, n, m, temp, mono)
+        if not good:
+            return UNSURE, cursor, items
+    if p == Z or (not trusted and (temp != m.temporality or mono != m.monotonic)):
+        return UNSURE, cursor, items
+    return OK, cursor, items
+
+
+@_inline
+def _metric(mp, me, base, rh, sh, skip, cursor, trusted, st, tb, w):
+    """(code, cursor, items) of a metric."""
+    good, data = _data(mp, me)
+    if not good:
+        return UNSURE, cursor, Z
+    if data.field == Z:
+        # A metric without data has no points; the library says whether the rest of it is well-formed.
+        return OK if mp == me or trusted else UNSURE, cursor, Z
+    good, temp, mono = _shape(data, trusted)
+    if not good:
+        return UNSURE, cursor, Z
+    what = (data.field << SIXTEEN) | (temp << EIGHT) | mono
+    mh, unknown, full = _metric_head(mp, me, data, what, base, st, tb)
+    if full:
+        return MISS, cursor, Z
+    m = _unknown_metric(data, temp, mono)
+    if not (skip or unknown):
+        m, what = _known_metric(data, temp, mono, rh, sh, mh, st, tb)
+        if what != Z:
+            st[GROW_WHAT] = what
+            return GROW, cursor, Z
+    first = cursor.out
+    code, cursor, items = _points(data.begin, data.end, m, cursor, trusted, st, tb, w)
+    if code == OK:
+        _share(tb.pts, first, cursor.out, PT_BYTES, data.at - mp + me - data.after, items)
+    return code, cursor, items
+
+
+@_inline
+def _scope_metrics(sp, se, base, rh, skip, cursor, trusted, st, tb, w):
+    """(code, cursor, items) of a ScopeMetrics."""
+    good, at, size = _group(sp, se, trusted)
+    if not good:
+        return UNSURE, cursor, Z
+    sh, unknown, full = _head(U(HEAD_SCOPE), at, size, base, st, tb.heads, tb.misses)
+    if full:
+        return MISS, cursor, Z
+    first = cursor.out
+    items = Z
+    while True:
+        t, sp, mp, mn = _next(sp, se)
+        if t == Z:
+            break
+        if t == U(18):
+            code, cursor, more = _metric(mp, mp + mn, base, rh, sh, skip or unknown, cursor, trusted, st, tb, w)
+            if code != OK:
+                return code, cursor, items
+            items += more
+    _share(tb.pts, first, cursor.out, PT_BYTES, size, items)
+    return OK, cursor, items
+
+
+@_inline
+def _resource_metrics(rp, re, base, cursor, trusted, st, tb, w):
+    """(code, cursor, items) of a ResourceMetrics."""
+    good, at, size = _group(rp, re, trusted)
+    if not good:
+        return UNSURE, cursor, Z
+    rh, unknown, full = _head(U(HEAD_RESOURCE), at, size, base, st, tb.heads, tb.misses)
+    if full:
+        return MISS, cursor, Z
+    first = cursor.out
+    items = Z
+    while True:
+        t, rp, sp, sn = _next(rp, re)
+        if t == Z:
+            break
+        if t == U(18):
+            code, cursor, more = _scope_metrics(sp, sp + sn, base, rh, unknown, cursor, trusted, st, tb, w)
+            if code != OK:
+                return code, cursor, items
+            items += more
+    _share(tb.pts, first, cursor.out, PT_BYTES, size, items)
+    return OK, cursor, items
+
+
+@_kernel
+def scan_metrics(body, st, heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, kvs, arena, skv, aliases, order, pts, misses, w):
+    """One ExportMetricsServiceRequest to `pts`; nothing is counted in `rows` before `commit`."""
+    tb = Tables(heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, kvs, arena, skv, aliases, order, pts, misses)
+    base = U(body.ctypes.data)
+    end = base + U(body.size)
+    trusted = st[TRUSTED] != Z
+    w[EXEMPLARS_SEEN] = Z
+    cursor = Cursor(Z, st[GUESS])
+    received = Z
+    _cleared(st)
     p = base
     while True:
         t, p, rp, rn = _next(p, end)
@@ -820,495 +1507,18 @@ def scan_metrics(body, st, heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, 
             break
         if t != U(10):
             return UNSURE
-        re = rp + rn
-        # The resource may come after what it describes.
-        res_at = empty
-        res_n = Z
-        seen = Z
-        q = rp
-        while True:
-            t, q, d, n = _next(q, re)
-            if t == Z:
-                break
-            if t == U(10):
-                if seen & ONE:
-                    return UNSURE
-                seen |= ONE
-                res_at = d
-                res_n = n
-            elif t == U(26):
-                if seen & TWO or (not trusted and not _utf8(d, n)):
-                    return UNSURE
-                seen |= TWO
-            elif t != U(18):
-                return UNSURE
-        if q == Z:
-            return UNSURE
-        rkey = _hash(res_at, res_n, U(HEAD_RESOURCE), s0, s1, s2)
-        rh = _find_head(heads, rkey)
-        skip_r = heads[rh, HEAD_KEY] == Z
-        if skip_r and not _miss(st, misses, U(HEAD_RESOURCE), rkey, res_at - base, res_n, Z, Z, Z):
-            return MISS
-        res_first = out
-        res_items = Z
-        q = rp
-        while True:
-            t, q, sp, sn = _next(q, re)
-            if t == Z:
-                break
-            if t != U(18):
-                continue
-            se = sp + sn
-            sc_at = empty
-            sc_n = Z
-            seen = Z
-            q2 = sp
-            while True:
-                t, q2, d, n = _next(q2, se)
-                if t == Z:
-                    break
-                if t == U(10):
-                    if seen & ONE:
-                        return UNSURE
-                    seen |= ONE
-                    sc_at = d
-                    sc_n = n
-                elif t == U(26):
-                    if seen & TWO or (not trusted and not _utf8(d, n)):
-                        return UNSURE
-                    seen |= TWO
-                elif t != U(18):
-                    return UNSURE
-            if q2 == Z:
-                return UNSURE
-            skey = _hash(sc_at, sc_n, U(HEAD_SCOPE), s0, s1, s2)
-            sh = _find_head(heads, skey)
-            skip_s = heads[sh, HEAD_KEY] == Z
-            if skip_s and not _miss(st, misses, U(HEAD_SCOPE), skey, sc_at - base, sc_n, Z, Z, Z):
-                return MISS
-            sc_first = out
-            sc_items = Z
-            q2 = sp
-            while True:
-                t, q2, mp, mn = _next(q2, se)
-                if t == Z:
-                    break
-                if t != U(18):
-                    continue
-                me = mp + mn
-                data = Z
-                bn = Z
-                bp = Z
-                field = Z
-                after = me
-                q3 = mp
-                while True:
-                    at = q3
-                    t, q3, d, n = _next(q3, me)
-                    if t == Z:
-                        break
-                    f = t >> THREE
-                    if (f == U(5) or f == SEVEN or (f >= U(9) and f <= U(11))) and t & SEVEN == TWO:
-                        if data != Z:
-                            return UNSURE
-                        data = d
-                        bp = at
-                        bn = n
-                        field = f
-                        after = q3
-                if q3 == Z:
-                    return UNSURE
-                if data == Z:
-                    # A metric without data has no points; the library says whether the rest of it is well-formed.
-                    if mn != Z and not trusted:
-                        return UNSURE
-                    continue
-                be = data + bn
-                temp = Z
-                mono = Z
-                if field == SEVEN or field == U(9) or field == U(10):
-                    if trusted:
-                        temp, mono = _temporality(data, be)
-                    else:
-                        temp, mono = _guessed(data, be)
-                if (field != SEVEN and mono != Z) or temp > TWO or mono > ONE:
-                    return UNSURE
-                what = (field << SIXTEEN) | (temp << EIGHT) | mono
-                mkey = _mum(
-                    _hash(mp, bp - mp, U(HEAD_METRIC), s0, s1, s2) ^ s3, _hash(after, me - after, U(HEAD_METRIC), s0, s1, s2) ^ what
-                )
-                if mkey == Z:
-                    mkey = ONE
-                mh = _find_head(heads, mkey)
-                skip_m = heads[mh, HEAD_KEY] == Z
-                if skip_m and not _miss(st, misses, U(HEAD_METRIC), mkey, mp - base, bp - mp, after - base, me - after, what):
-                    return MISS
-                skip = skip_r or skip_s or skip_m
-                reason = Z
-                ctx = Z
-                ident = Z
-                if not skip:
-                    reason = heads[rh, HEAD_REASON]
-                    if reason == Z:
-                        reason = heads[mh, HEAD_REASON]
-                    ident = _mum(_mum(heads[rh, HEAD_IDENTITY] ^ s0, heads[sh, HEAD_IDENTITY] ^ s1) ^ s2, heads[mh, HEAD_IDENTITY] ^ s3)
-                    ctx, full = _context(ident, heads[rh, HEAD_ID] & MAX32, heads[sh, HEAD_ID], heads[mh, HEAD_ID], st, ctx_slots, ctxs)
-                    if full != Z:
-                        st[GROW_WHAT] = full
-                        return GROW
-                delta = ONE if temp == ONE else Z
-                atag = U(58)
-                if field == U(9):
-                    atag = U(74)
-                elif field == U(10):
-                    atag = U(10)
-                number = field < U(9)
-                m_first = out
-                m_items = Z
-                got_temp = Z
-                got_mono = Z
-                seen_m = Z
-                q3 = data
-                while True:
-                    t, q3, dp, dn = _next(q3, be)
-                    if t == Z:
-                        break
-                    if t != U(10):
-                        if t == U(16) and field != U(5) and field != U(11) and seen_m & ONE == Z and dn != Z:
-                            seen_m |= ONE
-                            got_temp = dn
-                        elif t == U(24) and field == SEVEN and seen_m & TWO == Z and dn == ONE:
-                            seen_m |= TWO
-                            got_mono = dn
-                        else:
-                            return UNSURE
-                        continue
-                    m_items += ONE
-                    if skip:
-                        continue
-                    de = dp + dn
-                    q4 = dp & ~U(63)
-                    while q4 < de:
-                        _prefetch(q4 + U(AHEAD))
-                        q4 += U(64)
-                    tm = Z
-                    v = 0.0
-                    has = Z
-                    size = dn
-                    ex = Z
-                    prom = ONE
-                    hit = False
-                    alias = Z
-                    index = Z
-                    when = Z
-                    if number:
-                        when, where, region, region_n = _layout(dp, dn)
-                    if when != Z:
-                        # Time and value, then nothing but attributes: where their bytes are known, they need no second look.
-                        tag = _ld8(where)
-                        if tag == U(33) or tag == U(49):
-                            tm = _ld64(when)
-                            rk = _region(region, region_n, ident, s0, s1, s2, s3)
-                            if guess < st[N_ALIAS] and order[guess, 0] == rk:
-                                hit = True
-                                alias = guess
-                                index = order[guess, 1]
-                            else:
-                                at = _find_alias(rk, aliases)
-                                if aliases[at, 0] == rk:
-                                    hit = True
-                                    alias = aliases[at, 1] >> C32
-                                    index = aliases[at, 1] & MAX32
-                            if hit:
-                                bits = _ld64(where + ONE)
-                                if tag == U(33):
-                                    v = _f64(bits)
-                                    has = Z if bits & EXPONENT == EXPONENT else ONE
-                                else:
-                                    v = _signed(bits)
-                                    has = ONE
-                                if reason != Z or tm < oldest or tm > newest:
-                                    st[REASON0 + (reason if reason != Z else ONE)] += ONE
-                                    continue
-                    if not hit:
-                        tm = Z
-                        seen = Z
-                        noval = Z
-                        buckets = Z
-                        begin = de
-                        stop = Z
-                        scattered = False
-                        if field == U(9):
-                            prom = THREE
-                        elif field == U(11):
-                            prom = TWO
-                        if not number:
-                            has = ONE
-                        q4 = dp
-                        while True:
-                            here = q4
-                            t, q4, d, n = _next(q4, de)
-                            if t == Z:
-                                break
-                            if t == atag:
-                                if stop == Z:
-                                    begin = here
-                                elif stop != here:
-                                    scattered = True
-                                while de - q4 > TWO and _ld8(q4) == atag:
-                                    n = _ld8(q4 + ONE)
-                                    if n >= U(128) or n > de - q4 - TWO:
-                                        break
-                                    q4 += n + TWO
-                                stop = q4
-                                continue
-                            if t == U(25):
-                                bit = ONE
-                                tm = _ld64(d)
-                            elif t == U(17):
-                                bit = TWO
-                                if _ld64(d) == Z:
-                                    size -= U(9)
-                            elif number:
-                                if t == U(33):
-                                    bit = FOUR
-                                    bits = _ld64(d)
-                                    v = _f64(bits)
-                                    has = Z if bits & EXPONENT == EXPONENT else ONE
-                                elif t == U(49):
-                                    bit = FOUR
-                                    v = _signed(_ld64(d))
-                                    has = ONE
-                                elif t == U(42):
-                                    if not _exemplar_ok(d, d + n, trusted):
-                                        return UNSURE
-                                    ex += ONE
-                                    continue
-                                elif t == U(64):
-                                    bit = EIGHT
-                                    if n > MAX32:
-                                        return UNSURE
-                                    if n == Z:
-                                        size -= TWO
-                                    noval = n & ONE
-                                else:
-                                    return UNSURE
-                            elif t == U(33):
-                                bit = FOUR
-                                bits = _ld64(d)
-                                v = float(bits)
-                                if bits == Z:
-                                    size -= U(9)
-                            elif field == U(9):
-                                if t == U(41):
-                                    bit = SIXTEEN
-                                elif t == U(50):
-                                    bit = U(32)
-                                    if n & SEVEN:
-                                        return UNSURE
-                                    if n == Z:
-                                        size -= TWO
-                                    if n >> THREE > buckets:
-                                        buckets = n >> THREE
-                                elif t == U(58):
-                                    bit = U(64)
-                                    if n & SEVEN:
-                                        return UNSURE
-                                    if n == Z:
-                                        size -= TWO
-                                    if n >> THREE > buckets:
-                                        buckets = n >> THREE
-                                    prom = THREE + (n >> THREE)
-                                elif t == U(66):
-                                    if not _exemplar_ok(d, d + n, trusted):
-                                        return UNSURE
-                                    ex += ONE
-                                    continue
-                                elif t == U(80):
-                                    bit = EIGHT
-                                    if n > MAX32:
-                                        return UNSURE
-                                    if n == Z:
-                                        size -= TWO
-                                    noval = n & ONE
-                                elif t == U(89):
-                                    bit = U(128)
-                                elif t == U(97):
-                                    bit = U(256)
-                                else:
-                                    return UNSURE
-                            elif field == U(10):
-                                if t == U(41):
-                                    bit = SIXTEEN
-                                elif t == U(48):
-                                    bit = U(32)
-                                    if n == Z or n > MAX32:
-                                        return UNSURE
-                                elif t == U(57):
-                                    bit = U(64)
-                                    if _ld64(d) == Z:
-                                        size -= U(9)
-                                elif t == U(66) or t == U(74):
-                                    bit = U(512) if t == U(66) else U(1024)
-                                    good, count = _buckets_ok(d, d + n, trusted)
-                                    if not good:
-                                        return UNSURE
-                                    if count > buckets:
-                                        buckets = count
-                                elif t == U(80):
-                                    bit = EIGHT
-                                    if n > MAX32:
-                                        return UNSURE
-                                    if n == Z:
-                                        size -= TWO
-                                    noval = n & ONE
-                                elif t == U(90):
-                                    if not _exemplar_ok(d, d + n, trusted):
-                                        return UNSURE
-                                    ex += ONE
-                                    continue
-                                elif t == U(97):
-                                    bit = U(128)
-                                elif t == U(105):
-                                    bit = U(256)
-                                elif t == U(113):
-                                    bit = U(2048)
-                                    if _ld64(d) == Z:
-                                        size -= U(9)
-                                else:
-                                    return UNSURE
-                            else:
-                                if t == U(41):
-                                    bit = SIXTEEN
-                                    if _ld64(d) == Z:
-                                        size -= U(9)
-                                elif t == U(50):
-                                    if not trusted and not _quantile_ok(d, d + n):
-                                        return UNSURE
-                                    prom += ONE
-                                    buckets += ONE
-                                    continue
-                                elif t == U(64):
-                                    bit = EIGHT
-                                    if n > MAX32:
-                                        return UNSURE
-                                    if n == Z:
-                                        size -= TWO
-                                    noval = n & ONE
-                                else:
-                                    return UNSURE
-                            if seen & bit:
-                                return UNSURE
-                            seen |= bit
-                        if q4 == Z:
-                            return UNSURE
-                        if noval != Z:
-                            has = Z
-                        if stop == Z:
-                            stop = begin
-                        known = False
-                        if not scattered:
-                            rk = _region(begin, stop - begin, ident, s0, s1, s2, s3)
-                            if guess < st[N_ALIAS] and order[guess, 0] == rk:
-                                known = True
-                                alias = guess
-                                index = order[guess, 1]
-                            else:
-                                at = _find_alias(rk, aliases)
-                                if aliases[at, 0] == rk:
-                                    known = True
-                                    alias = aliases[at, 1] >> C32
-                                    index = aliases[at, 1] & MAX32
-                        # In the order of the reference: the resource and the metric, then time, then the point itself.
-                        why = reason
-                        if why == Z and (tm < oldest or tm > newest):
-                            why = ONE
-                        if why == Z and buckets > st[MAX_BUCKETS]:
-                            why = U(5)
-                        if not known:
-                            ah = Z
-                            q4 = dp
-                            while True:
-                                t, q4, d, n = _next(q4, de)
-                                if t == Z:
-                                    break
-                                if t == atag:
-                                    # What is not kept still decides whether the body is well-formed.
-                                    if why != Z and not trusted and not _kv_ok(d, n, Z):
-                                        return UNSURE
-                                    ah += _kv_hash(d, n, s0, s1, s2, s3)
-                            if why == Z:
-                                key = _mum(ident ^ s1, ah ^ s2)
-                                if key == Z:
-                                    key = ONE
-                                found, at = _lookup(key, keys, slots)
-                                if found == Z:
-                                    found, why = _new_series(
-                                        key, at, dp, de, atag, ctx, delta, st, slots, keys, rows, kv_slots, kvs, arena, skv
-                                    )
-                                    if why == U(255):
-                                        return UNSURE
-                                    if why >= U(256):
-                                        st[GROW_WHAT] = why - U(256)
-                                        return GROW
-                                index = found - ONE
-                                if why == Z and not scattered:
-                                    alias = st[N_ALIAS]
-                                    if alias >= U(order.shape[0]) or (alias + ONE) * TWO > U(aliases.shape[0]):
-                                        st[GROW_WHAT] = U(ALIAS_FULL)
-                                        return GROW
-                                    order[alias, 0] = rk
-                                    order[alias, 1] = index
-                                    at = _find_alias(rk, aliases)
-                                    aliases[at, 0] = rk
-                                    aliases[at, 1] = (alias << C32) | index
-                                    st[N_ALIAS] = alias + ONE
-                        if why != Z:
-                            st[REASON0 + why] += ONE
-                            continue
-                    guess = alias + ONE
-                    row = home + index * U(8 * ROW)
-                    _prefetch(row)
-                    _prefetch(row + U(64))
-                    if out >= U(pts.shape[0]):
-                        st[GROW_WHAT] = U(OUT_FULL)
-                        return GROW
-                    pts[out, PT_INDEX] = index
-                    pts[out, PT_TIME] = tm
-                    pts[out, PT_VALUE] = _bits(v)
-                    pts[out, PT_BYTES] = _bits(float(size))
-                    pts[out, PT_FLAGS] = (prom << C32) | (ex << ONE) | has
-                    exemplars += ex
-                    out += ONE
-                if q3 == Z or (not trusted and (got_temp != temp or got_mono != mono)):
-                    return UNSURE
-                sc_items += m_items
-                if m_items > Z:
-                    share = float((bp - mp) + (me - after)) / float(m_items)
-                    for i in range(m_first, out):
-                        pts[i, PT_BYTES] = _bits(_f64(pts[i, PT_BYTES]) + share)
-            if q2 == Z:
-                return UNSURE
-            res_items += sc_items
-            if sc_items > Z:
-                share = float(sc_n) / float(sc_items)
-                for i in range(sc_first, out):
-                    pts[i, PT_BYTES] = _bits(_f64(pts[i, PT_BYTES]) + share)
-        if q == Z:
-            return UNSURE
-        received += res_items
-        if res_items > Z:
-            share = float(res_n) / float(res_items)
-            for i in range(res_first, out):
-                pts[i, PT_BYTES] = _bits(_f64(pts[i, PT_BYTES]) + share)
+        code, cursor, items = _resource_metrics(rp, rp + rn, base, cursor, trusted, st, tb, w)
+        if code != OK:
+            return code
+        received += items
     if p == Z:
         return UNSURE
     if st[N_MISS] != Z:
         return MISS
-    st[N_OUT] = out
-    st[GUESS] = guess
+    st[N_OUT] = cursor.out
+    st[GUESS] = cursor.guess
     st[RECEIVED] = received
-    st[EXEMPLARS] += exemplars
+    st[EXEMPLARS] += w[EXEMPLARS_SEEN]
     return OK
 
 
@@ -1337,6 +1547,60 @@ def spills(pts, n, rows, bucket_ns):
     return count
 
 
+@_inline
+def _gain(rows, i, tm, v):
+    """What a value adds to its series: a delta's value; else the step from the last, from zero after a decrease."""
+    if rows[i, SHAPE] & ONE:
+        return v
+    last = rows[i, PREV_T]
+    if last != Z and tm <= last:
+        return 0.0
+    before = _f64(rows[i, PREV])
+    rows[i, PREV_T] = tm
+    rows[i, PREV] = _bits(v)
+    if last == Z:
+        return 0.0
+    return v - before if v >= before else v
+
+
+@_inline
+def _begin(rows, i, bucket, tm, bits, gained, size, flags):
+    rows[i, COUNT] = ONE
+    rows[i, BUCKET] = bucket
+    rows[i, FIRST_T] = tm
+    rows[i, LAST_T] = tm
+    rows[i, FIRST] = bits
+    rows[i, LAST] = bits
+    rows[i, INCREASE] = _bits(gained)
+    rows[i, LOW] = bits
+    rows[i, HIGH] = bits
+    rows[i, BYTES] = size
+    rows[i, EXEMPLAR_COUNT] = (flags & MAX32) >> ONE
+    if rows[i, SHAPE] & (MAX32 - ONE) == Z:
+        rows[i, SHAPE] |= flags >> C32 << ONE
+
+
+@_inline
+def _merge(rows, i, tm, v, gained, size, flags):
+    bits = _bits(v)
+    rows[i, COUNT] += ONE
+    if tm < rows[i, FIRST_T]:
+        rows[i, FIRST_T] = tm
+        rows[i, FIRST] = bits
+    if tm >= rows[i, LAST_T]:
+        rows[i, LAST_T] = tm
+        rows[i, LAST] = bits
+    rows[i, INCREASE] = _bits(_f64(rows[i, INCREASE]) + gained)
+    rows[i, BYTES] = _bits(_f64(rows[i, BYTES]) + _f64(size))
+    rows[i, EXEMPLAR_COUNT] += (flags & MAX32) >> ONE
+    least = _f64(rows[i, LOW])
+    most = _f64(rows[i, HIGH])
+    if v < least or least != least:
+        rows[i, LOW] = bits
+    if v > most or most != most:
+        rows[i, HIGH] = bits
+
+
 @_kernel
 def commit(pts, n, rows, bucket_ns, spill, spilled):
     """Counts n points in their series' rows. A series that leaves its bucket spills what it has; returns how many rows are spilled in all."""
@@ -1348,61 +1612,23 @@ def commit(pts, n, rows, bucket_ns, spill, spilled):
         tm = pts[j, PT_TIME]
         v = _f64(pts[j, PT_VALUE])
         flags = pts[j, PT_FLAGS]
-        has = flags & ONE != Z
         if tm < low or tm >= high:
             bucket = tm // bucket_ns
             low = bucket * bucket_ns
             high = low + bucket_ns
         gained = 0.0
-        if has:
-            if rows[i, SHAPE] & ONE:
-                gained = v
-            else:
-                last = rows[i, PREV_T]
-                if last == Z or tm > last:
-                    if last != Z:
-                        before = _f64(rows[i, PREV])
-                        gained = v - before if v >= before else v
-                    rows[i, PREV_T] = tm
-                    rows[i, PREV] = _bits(v)
+        if flags & ONE:
+            gained = _gain(rows, i, tm, v)
         else:
             v = np.nan
         if rows[i, COUNT] != Z and rows[i, BUCKET] != bucket:
             _spill(rows, i, spill, spilled)
             spilled += 1
             rows[i, COUNT] = Z
-        bits = _bits(v)
         if rows[i, COUNT] == Z:
-            rows[i, COUNT] = ONE
-            rows[i, BUCKET] = bucket
-            rows[i, FIRST_T] = tm
-            rows[i, LAST_T] = tm
-            rows[i, FIRST] = bits
-            rows[i, LAST] = bits
-            rows[i, INCREASE] = _bits(gained)
-            rows[i, LOW] = bits
-            rows[i, HIGH] = bits
-            rows[i, BYTES] = pts[j, PT_BYTES]
-            rows[i, EXEMPLAR_COUNT] = (flags & MAX32) >> ONE
-            if rows[i, SHAPE] & (MAX32 - ONE) == Z:
-                rows[i, SHAPE] |= flags >> C32 << ONE
-            continue
-        rows[i, COUNT] += ONE
-        if tm < rows[i, FIRST_T]:
-            rows[i, FIRST_T] = tm
-            rows[i, FIRST] = bits
-        if tm >= rows[i, LAST_T]:
-            rows[i, LAST_T] = tm
-            rows[i, LAST] = bits
-        rows[i, INCREASE] = _bits(_f64(rows[i, INCREASE]) + gained)
-        rows[i, BYTES] = _bits(_f64(rows[i, BYTES]) + _f64(pts[j, PT_BYTES]))
-        rows[i, EXEMPLAR_COUNT] += (flags & MAX32) >> ONE
-        least = _f64(rows[i, LOW])
-        most = _f64(rows[i, HIGH])
-        if v < least or least != least:
-            rows[i, LOW] = bits
-        if v > most or most != most:
-            rows[i, HIGH] = bits
+            _begin(rows, i, bucket, tm, _bits(v), gained, pts[j, PT_BYTES], flags)
+        else:
+            _merge(rows, i, tm, v, gained, pts[j, PT_BYTES], flags)
     return spilled
 
 
@@ -1437,269 +1663,161 @@ TALLY = 7
 
 
 @_inline
-def _bit(field):
-    return ONE << field
-
-
-@_kernel
-def _message_ok(p, e, strings, blobs, varints, fixed64, fixed32, kvs):
-    """Whether p..e is a canonical message of singular fields, given as bit masks by field number, and key-values in field `kvs`."""
-    seen = Z
-    while True:
-        t, p, d, n = _next(p, e)
-        if t == Z:
-            return p != Z
-        f = t >> THREE
-        if f > C63:
-            return False
-        w = t & SEVEN
-        if w == TWO and f == kvs:
-            if not _kv_ok(d, n, Z):
-                return False
-            continue
-        bit = _bit(f)
-        if seen & bit:
-            return False
-        seen |= bit
-        if w == TWO and strings & bit:
-            if n == Z or not _utf8(d, n):
-                return False
-        elif w == TWO and blobs & bit:
-            if n == Z:
-                return False
-        elif w == Z and varints & bit:
-            if n == Z or n > MAX32:
-                return False
-        elif w == ONE and fixed64 & bit:
-            if _ld64(d) == Z:
-                return False
-        elif w == U(5) and fixed32 & bit:
-            if _ld32(d) == Z:
-                return False
-        else:
-            return False
-
-
-@_kernel
-def _record(p, e, st, out):
-    """A LogRecord to `out`; returns 0, a reason's number, or 255 when not sure."""
-    trusted = st[TRUSTED] != Z
-    begin = p
-    adjust = Z
-    seen = Z
-    count = Z
-    wrong = Z
-    at = Z
-    observed = Z
-    severity = Z
-    trace = Z
-    trace_n = Z
-    body_p = begin
-    body_n = Z
-    while True:
-        t, p, d, n = _next(p, e)
-        if t == Z:
-            break
-        if t == U(50):
-            count += ONE
-            why = _attribute(d, n, st)
-            if why == U(255):
-                return why
-            if wrong == Z:
-                wrong = why
-            continue
-        if t == U(9):
-            bit = ONE
-            at = _ld64(d)
-            if at == Z:
-                adjust += U(9)
-        elif t == U(89):
-            bit = TWO
-            observed = _ld64(d)
-            if observed == Z:
-                adjust += U(9)
-        elif t == U(16):
-            bit = FOUR
-            if not trusted and n > U(0x7FFFFFFF):
-                return U(255)
-            severity = n & MAX32
-            if n == Z:
-                adjust += TWO
-        elif t == U(26):
-            bit = EIGHT
-            if not trusted and not _utf8(d, n):
-                return U(255)
-            if n == Z:
-                adjust += TWO
-        elif t == U(42):
-            bit = SIXTEEN
-            if not trusted and not _value_ok(d, d + n, Z):
-                return U(255)
-            body_p = d
-            body_n = n
-        elif t == U(56):
-            bit = U(32)
-            if n > MAX32:
-                return U(255)
-            if n == Z:
-                adjust += TWO
-        elif t == U(69):
-            bit = U(64)
-            if _ld32(d) == Z:
-                adjust += U(5)
-        elif t == U(74):
-            bit = U(128)
-            trace = d
-            trace_n = n
-            if n == Z:
-                adjust += TWO
-        elif t == U(82):
-            bit = U(256)
-            if n == Z:
-                adjust += TWO
-        elif t == U(98):
-            bit = U(512)
-            if not trusted and not _utf8(d, n):
-                return U(255)
-            if n == Z:
-                adjust += TWO
-        else:
-            return U(255)
-        if seen & bit:
-            return U(255)
-        seen |= bit
-    if p == Z:
-        return U(255)
-    out[IT_TIME] = at if at != Z else observed
-    out[IT_BYTES] = _bits(float(e - begin - adjust))
-    out[IT_NUMBER] = severity
-    out[IT_NAME] = Z
-    if trace_n > Z:
-        out[IT_RANK] = _hash(trace, trace_n, U(TRACE), st[SECRET0], st[SECRET1], st[SECRET2])
-    else:
-        out[IT_RANK] = _mum(_hash(body_p, body_n, U(TEXT), st[SECRET0], st[SECRET1], st[SECRET2]) ^ st[SECRET3], out[IT_TIME] ^ st[SECRET0])
-    if out[IT_TIME] < st[OLDEST] or out[IT_TIME] > st[NEWEST]:
+def _limits(time, count, wrong, st):
+    """0, or the reason's number: time, then attributes."""
+    if time < st[OLDEST] or time > st[NEWEST]:
         return ONE
     if count > st[MAX_ATTRIBUTES]:
         return TWO
     return wrong
 
 
+@_inline
+def _text_hash(seen, w, slot, kind, st):
+    """Of the bytes of a field; of none when it was not there."""
+    n = _length_at(seen, w, slot)
+    return _hash(w[2 * slot] if n != Z else Z, n, kind, st[SECRET0], st[SECRET1], st[SECRET2])
+
+
 @_kernel
-def _span(p, e, st, out, base, heads, misses):
-    """A Span to `out`; returns 0, a reason's number, 255 when not sure, 254 when its name was not met before, 253 when full."""
-    trusted = st[TRUSTED] != Z
-    begin = p
-    adjust = Z
-    seen = Z
-    count = Z
-    wrong = Z
-    start = Z
-    kind = Z
-    trace = begin
-    trace_n = Z
-    name = begin
-    name_n = Z
-    while True:
-        t, p, d, n = _next(p, e)
-        if t == Z:
-            break
-        if t == U(74):
-            count += ONE
-            why = _attribute(d, n, st)
-            if why == U(255):
-                return why
-            if wrong == Z:
-                wrong = why
-            continue
-        if t == U(90):
-            if not trusted and not _message_ok(d, d + n, U(4), Z, U(16), U(2), Z, THREE):
-                return U(255)
-            continue
-        if t == U(106):
-            if not trusted and not _message_ok(d, d + n, U(8), U(6), U(32), Z, U(64), FOUR):
-                return U(255)
-            continue
-        f = t >> THREE
-        bit = _bit(f & C63)
-        if t == U(10) or t == U(18) or t == U(34):
-            if t == U(10):
-                trace = d
-                trace_n = n
-            if n == Z:
-                adjust += TWO
-        elif t == U(26) or t == U(42):
-            if not trusted and not _utf8(d, n):
-                return U(255)
-            if t == U(42):
-                name = d
-                name_n = n
-            if n == Z:
-                adjust += TWO
-        elif t == U(48):
-            if not trusted and n > U(0x7FFFFFFF):
-                return U(255)
-            kind = n & MAX32
-            if n == Z:
-                adjust += TWO
-        elif t == U(57) or t == U(65):
-            if t == U(57):
-                start = _ld64(d)
-            if _ld64(d) == Z:
-                adjust += U(9)
-        elif t == U(80) or t == U(96) or t == U(112):
-            if n > MAX32:
-                return U(255)
-            if n == Z:
-                adjust += TWO
-        elif t == U(122):
-            if not trusted and not _message_ok(d, d + n, U(4), Z, U(8), Z, Z, Z):
-                return U(255)
-        elif t == U(133):
-            if _ld32(d) == Z:
-                adjust += U(6)
-        else:
-            return U(255)
-        if seen & bit:
-            return U(255)
-        seen |= bit
-    if p == Z:
+def _record(p, e, st, out, w):
+    """A LogRecord to `out`; returns 0, a reason's number, or 255 when not sure."""
+    sure, seen, spare, count, wrong = _fields(p, e, U(RECORD_FIELDS), st, w)
+    if not sure:
         return U(255)
-    out[IT_TIME] = start
-    out[IT_BYTES] = _bits(float(e - begin - adjust))
-    out[IT_NUMBER] = kind
-    out[IT_RANK] = _hash(trace, trace_n, U(TRACE), st[SECRET0], st[SECRET1], st[SECRET2])
-    if start < st[OLDEST] or start > st[NEWEST]:
-        return ONE
-    if count > st[MAX_ATTRIBUTES]:
-        return TWO
-    if wrong != Z:
-        return wrong
-    key = _hash(name, name_n, U(HEAD_NAME), st[SECRET0], st[SECRET1], st[SECRET2])
-    h = _find_head(heads, key)
-    if heads[h, HEAD_KEY] == Z:
-        if not _miss(st, misses, U(HEAD_NAME), key, name - base, name_n, Z, Z, Z):
-            return U(253)
+    at = _fixed_at(seen, w, 1)
+    out[IT_TIME] = at if at != Z else _fixed_at(seen, w, 11)
+    out[IT_BYTES] = _bits(float(e - p - spare))
+    out[IT_NUMBER] = _length_at(seen, w, 2) & MAX32
+    out[IT_NAME] = Z
+    if _length_at(seen, w, 9) != Z:
+        out[IT_RANK] = _text_hash(seen, w, 9, U(TRACE), st)
+    else:
+        out[IT_RANK] = _mum(_text_hash(seen, w, 5, U(TEXT), st) ^ st[SECRET3], out[IT_TIME] ^ st[SECRET0])
+    return _limits(out[IT_TIME], count, wrong, st)
+
+
+@_kernel
+def _span(p, e, st, out, base, heads, misses, w):
+    """A Span to `out`; returns 0, a reason's number, 255 when not sure, 254 when its name was not met before, 253 when full."""
+    sure, seen, spare, count, wrong = _fields(p, e, U(SPAN_FIELDS), st, w)
+    if not sure:
+        return U(255)
+    out[IT_TIME] = _fixed_at(seen, w, 7)
+    out[IT_BYTES] = _bits(float(e - p - spare))
+    out[IT_NUMBER] = _length_at(seen, w, 6) & MAX32
+    out[IT_RANK] = _text_hash(seen, w, 1, U(TRACE), st)
+    why = _limits(out[IT_TIME], count, wrong, st)
+    if why != Z:
+        return why
+    n = _length_at(seen, w, 5)
+    row, unknown, full = _head(U(HEAD_NAME), w[10] if n != Z else p, n, base, st, heads, misses)
+    if full:
+        return U(253)
+    if unknown:
         return U(254)
-    out[IT_NAME] = heads[h, HEAD_ID]
+    out[IT_NAME] = heads[row, HEAD_ID]
     return Z
 
 
+class Group(NamedTuple):
+    """What the items of a resource share. `skip`: its head is not known yet."""
+
+    service: Any
+    reason: Any
+    skip: Any
+
+
+@_inline
+def _item(d, n, base, group, out, st, heads, items, misses, spans, w):
+    """(code, items written after it) of a log record or span."""
+    if out >= U(items.shape[0]):
+        st[GROW_WHAT] = U(OUT_FULL)
+        return GROW, out
+    if spans:
+        why = _span(d, d + n, st, items[out], base, heads, misses, w)
+    else:
+        why = _record(d, d + n, st, items[out], w)
+    if why == U(255):
+        return UNSURE, out
+    if why == U(253):
+        return MISS, out
+    if why == U(254) or group.skip:
+        return OK, out
+    if group.reason != Z:
+        why = group.reason
+    if why != Z:
+        st[REASON0 + why] += ONE
+        return OK, out
+    items[out, IT_SERVICE] = group.service
+    items[out, IT_AT] = d - base
+    items[out, IT_LEN] = n
+    return OK, out + ONE
+
+
 @_kernel
-def scan_items(body, st, heads, items, misses, spans):
+def _scope_items(sp, se, base, group, out, st, heads, items, misses, spans, w):
+    """(code, items written, items met) of a ScopeLogs or ScopeSpans."""
+    trusted = st[TRUSTED] != Z
+    good, at, size = _group(sp, se, trusted)
+    if not good:
+        return UNSURE, out, Z
+    skip = group.skip
+    if not trusted:
+        # Only its size counts here, but it must be canonical for that; metrics know it by its hash.
+        row, unknown, full = _head(U(HEAD_SCOPE), at, size, base, st, heads, misses)
+        if full:
+            return MISS, out, Z
+        skip = skip or unknown
+    group = Group(group.service, group.reason, skip)
+    first = out
+    met = Z
+    while True:
+        t, sp, d, n = _next(sp, se)
+        if t == Z:
+            break
+        if t == U(18):
+            met += ONE
+            code, out = _item(d, n, base, group, out, st, heads, items, misses, spans, w)
+            if code != OK:
+                return code, out, met
+    _share(items, first, out, IT_BYTES, size, met)
+    return OK, out, met
+
+
+@_kernel
+def _resource_items(rp, re, base, out, st, heads, items, misses, spans, w):
+    """(code, items written, items met) of a ResourceLogs or ResourceSpans."""
+    good, at, size = _group(rp, re, st[TRUSTED] != Z)
+    if not good:
+        return UNSURE, out, Z
+    row, unknown, full = _head(U(HEAD_RESOURCE), at, size, base, st, heads, misses)
+    if full:
+        return MISS, out, Z
+    group = Group(heads[row, HEAD_ID] >> C32, heads[row, HEAD_REASON], unknown)
+    first = out
+    met = Z
+    while True:
+        t, rp, sp, sn = _next(rp, re)
+        if t == Z:
+            break
+        if t == U(18):
+            code, out, more = _scope_items(sp, sp + sn, base, group, out, st, heads, items, misses, spans, w)
+            if code != OK:
+                return code, out, met
+            met += more
+    _share(items, first, out, IT_BYTES, size, met)
+    return OK, out, met
+
+
+@_kernel
+def scan_items(body, st, heads, items, misses, spans, w):
     """One ExportLogsServiceRequest, or, with `spans`, ExportTraceServiceRequest, to `items`."""
     base = U(body.ctypes.data)
     end = base + U(body.size)
-    trusted = st[TRUSTED] != Z
-    s0 = st[SECRET0]
-    s1 = st[SECRET1]
-    s2 = st[SECRET2]
     out = Z
     received = Z
-    st[N_MISS] = Z
-    st[N_OUT] = Z
-    for i in range(len(REASONS)):
-        st[REASON0 + i] = Z
+    _cleared(st)
     p = base
     while True:
         t, p, rp, rn = _next(p, end)
@@ -1707,111 +1825,10 @@ def scan_items(body, st, heads, items, misses, spans):
             break
         if t != U(10):
             return UNSURE
-        re = rp + rn
-        res_at = base
-        res_n = Z
-        seen = Z
-        q = rp
-        while True:
-            t, q, d, n = _next(q, re)
-            if t == Z:
-                break
-            if t == U(10):
-                if seen & ONE:
-                    return UNSURE
-                seen |= ONE
-                res_at = d
-                res_n = n
-            elif t == U(26):
-                if seen & TWO or (not trusted and not _utf8(d, n)):
-                    return UNSURE
-                seen |= TWO
-            elif t != U(18):
-                return UNSURE
-        if q == Z:
-            return UNSURE
-        rkey = _hash(res_at, res_n, U(HEAD_RESOURCE), s0, s1, s2)
-        rh = _find_head(heads, rkey)
-        skip = heads[rh, HEAD_KEY] == Z
-        if skip and not _miss(st, misses, U(HEAD_RESOURCE), rkey, res_at - base, res_n, Z, Z, Z):
-            return MISS
-        service = heads[rh, HEAD_ID] >> C32
-        reason = heads[rh, HEAD_REASON]
-        res_first = out
-        res_items = Z
-        q = rp
-        while True:
-            t, q, sp, sn = _next(q, re)
-            if t == Z:
-                break
-            if t != U(18):
-                continue
-            se = sp + sn
-            sc_n = Z
-            sc_first = out
-            sc_items = Z
-            seen = Z
-            q2 = sp
-            while True:
-                t, q2, d, n = _next(q2, se)
-                if t == Z:
-                    break
-                if t == U(10):
-                    if seen & ONE:
-                        return UNSURE
-                    seen |= ONE
-                    sc_n = n
-                    if not trusted:
-                        # Only its size counts here, but it must be canonical for that; metrics know it by its hash.
-                        skey = _hash(d, n, U(HEAD_SCOPE), s0, s1, s2)
-                        if heads[_find_head(heads, skey), HEAD_KEY] == Z:
-                            skip = True
-                            if not _miss(st, misses, U(HEAD_SCOPE), skey, d - base, n, Z, Z, Z):
-                                return MISS
-                elif t == U(26):
-                    if seen & TWO or (not trusted and not _utf8(d, n)):
-                        return UNSURE
-                    seen |= TWO
-                elif t == U(18):
-                    sc_items += ONE
-                    if out >= U(items.shape[0]):
-                        st[GROW_WHAT] = U(OUT_FULL)
-                        return GROW
-                    if spans:
-                        why = _span(d, d + n, st, items[out], base, heads, misses)
-                    else:
-                        why = _record(d, d + n, st, items[out])
-                    if why == U(255):
-                        return UNSURE
-                    if why == U(253):
-                        return MISS
-                    if why == U(254) or skip:
-                        continue
-                    if reason != Z:
-                        why = reason
-                    if why != Z:
-                        st[REASON0 + why] += ONE
-                        continue
-                    items[out, IT_SERVICE] = service
-                    items[out, IT_AT] = d - base
-                    items[out, IT_LEN] = n
-                    out += ONE
-                else:
-                    return UNSURE
-            if q2 == Z:
-                return UNSURE
-            res_items += sc_items
-            if sc_items > Z:
-                share = float(sc_n) / float(sc_items)
-                for i in range(sc_first, out):
-                    items[i, IT_BYTES] = _bits(_f64(items[i, IT_BYTES]) + share)
-        if q == Z:
-            return UNSURE
-        received += res_items
-        if res_items > Z:
-            share = float(res_n) / float(res_items)
-            for i in range(res_first, out):
-                items[i, IT_BYTES] = _bits(_f64(items[i, IT_BYTES]) + share)
+        code, out, met = _resource_items(rp, rp + rn, base, out, st, heads, items, misses, spans, w)
+        if code != OK:
+            return code
+        received += met
     if p == Z:
         return UNSURE
     if st[N_MISS] != Z:
@@ -2005,7 +2022,8 @@ def keep_series(kept, rows, keys, skv, new_rows, new_keys, new_skv):
     for j in range(kept.size):
         i = kept[j]
         new_keys[j] = keys[i]
-        new_rows[j, :] = rows[i, :]
+        for c in range(ROW):
+            new_rows[j, c] = rows[i, c]
         where = rows[i, SKV]
         begin = where >> SIXTEEN
         count = where & U(0xFFFF)

@@ -410,16 +410,28 @@ def _inflated(stream: Any, data: bytes, room: int, name: str) -> bytes:
     return out
 
 
+_END = b"flowgate: the last frame is whole"
+_END_FRAME = zstandard.ZstdCompressor(write_checksum=True).compress(_END)
+
+
 def _zstd(data: bytes) -> bytes:
-    """All frames, none over the limit; a frame may not ask for a window over 8 MiB (RFC 8878, 3.1.1.1.2)."""
+    """All frames, none over the limit; a frame may not ask for a window over 8 MiB (RFC 8878, 3.1.1.1.2).
+
+    The library's bounded reader ends silently in the middle of a frame. So a frame of ours is read after the last: it comes out only when
+    that one was whole.
+    """
+    if not data:
+        raise Malformed("not zstd: no frame at all")
     try:
-        reader = zstandard.ZstdDecompressor(max_window_size=8 * 2**20).stream_reader(data, read_across_frames=True)
-        out = reader.read(MAX_BODY_BYTES + 1)
+        reader = zstandard.ZstdDecompressor(max_window_size=8 * 2**20).stream_reader(data + _END_FRAME, read_across_frames=True)
+        out = reader.read(MAX_BODY_BYTES + len(_END) + 1)
     except zstandard.ZstdError as error:
         raise Malformed(f"not zstd: {error}") from None
-    if len(out) > MAX_BODY_BYTES:
+    if len(out) > MAX_BODY_BYTES + len(_END):
         raise TooLarge(f"a body has at most {MAX_BODY_BYTES} bytes")
-    return out
+    if not out.endswith(_END):
+        raise Malformed("the zstd stream ended early")
+    return out[: -len(_END)]
 
 
 inflaters: Mapping[str, Callable[[bytes], bytes]] = {
@@ -477,15 +489,16 @@ class Guarded(HttpToolsProtocol):
     def late(self, now: float) -> bool:
         return self._since is not None and now - self._since > self._patience
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        socket = cast("asyncio.Transport", transport)
+        super().connection_made(socket)
         self._parts: list[bytes] = []
-        self._source = (transport.get_extra_info("peername") or ("",))[0]
+        self._source = (socket.get_extra_info("peername") or ("",))[0]
         self.opened.add(self)
         self.sources[self._source] += 1
         self._since = self.loop.time()
         if self.sources[self._source] > MAX_CONNECTIONS_PER_SOURCE:
-            transport.abort()
+            socket.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._emptied()
@@ -517,7 +530,9 @@ class Guarded(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._since = None
         if self._parts:
-            self.cycle.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)  # type: ignore[assignment]
+            # Declared as a bytearray, which uvicorn copies to bytes; bytes it hands on as they are.
+            cycle = cast("Any", self.cycle)
+            cycle.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._emptied()
         super().on_message_complete()
 

@@ -197,6 +197,7 @@ class Wire:
     _items: Any = field(default_factory=lambda: _words(_FIRST, k.ITEM))
     _samples: Any = field(default_factory=lambda: _words(_FIRST, 2))
     _misses: Any = field(default_factory=lambda: _words(4 * _FIRST, k.MISSED))
+    _slots: Any = field(default_factory=lambda: _words(2 * k.SLOTS))
     _current: Table | None = None
     _second: int = -1
     _fresh: int = 0
@@ -285,9 +286,9 @@ class Wire:
         if signal is Signal.METRICS:
             return k.scan_metrics(
                 data, self._state, c.heads, c.context_slots, c.contexts, table.slots, table.keys, table.rows,
-                c.kv_slots, c.kvs, c.arena, table.skv, table.aliases, table.order, self._points, self._misses,
+                c.kv_slots, c.kvs, c.arena, table.skv, table.aliases, table.order, self._points, self._misses, self._slots,
             )  # fmt: skip
-        return k.scan_items(data, self._state, c.heads, self._items, self._misses, signal is Signal.TRACES)
+        return k.scan_items(data, self._state, c.heads, self._items, self._misses, signal is Signal.TRACES, self._slots)
 
     def _grow(self, table: Table) -> None:
         st, c = self._state, self.catalog

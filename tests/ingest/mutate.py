@@ -117,14 +117,7 @@ def _scope(dice: random.Random, scoped: Any) -> None:
 
 def _metrics(dice: random.Random) -> Any:
     request = ExportMetricsServiceRequest()
-    for _ in range(dice.choice((0, 1, 1, 1, 2))):
-        group = request.resource_metrics.add()
-        _resource(dice, group)
-        for _ in range(dice.choice((0, 1, 1, 2))):
-            scoped = group.scope_metrics.add()
-            _scope(dice, scoped)
-            for _ in range(dice.choice((0, 1, 2, 3))):
-                _metric(dice, scoped.metrics.add())
+    _groups(dice, request.resource_metrics, "scope_metrics", "metrics", _metric)
     return request
 
 
@@ -213,38 +206,40 @@ _POINTS: dict[str, Callable[[random.Random, Any], None]] = {
 }
 
 
-def _logs(dice: random.Random) -> Any:
-    request = ExportLogsServiceRequest()
+def _groups(dice: random.Random, groups: Any, scopes: str, items: str, fill: Callable[[random.Random, Any], None]) -> None:
+    """Resources with scopes with items, sometimes none, each filled by chance."""
     for _ in range(dice.choice((0, 1, 1, 2))):
-        group = request.resource_logs.add()
+        group = groups.add()
         _resource(dice, group)
         for _ in range(dice.choice((0, 1, 2))):
-            scoped = group.scope_logs.add()
+            scoped = getattr(group, scopes).add()
             _scope(dice, scoped)
             for _ in range(dice.choice((0, 1, 3))):
-                record = scoped.log_records.add(severity_number=dice.choice((0, 5, 9, 24, 99, -1)), severity_text=dice.choice(TEXTS))
-                record.time_unix_nano = dice.choices(TIMES, (20, 10, 5, 5, 1, 1, 1, 9, 1, 1, 1))[0]
-                record.observed_time_unix_nano = dice.choice((NOW, 0))
-                if dice.random() < 0.9:
-                    _value(dice, record.body)
-                if dice.random() < 0.6:
-                    record.trace_id, record.span_id = dice.randbytes(16), dice.randbytes(8)
-                if dice.random() < 0.2:
-                    record.flags, record.dropped_attributes_count, record.event_name = 1, dice.randrange(3), dice.choice(TEXTS)
-                _attributes(dice, record.attributes)
+                fill(dice, getattr(scoped, items).add())
+
+
+def _logs(dice: random.Random) -> Any:
+    request = ExportLogsServiceRequest()
+    _groups(dice, request.resource_logs, "scope_logs", "log_records", _record)
     return request
+
+
+def _record(dice: random.Random, record: Any) -> None:
+    record.severity_number, record.severity_text = dice.choice((0, 5, 9, 24, 99, -1)), dice.choice(TEXTS)
+    record.time_unix_nano = dice.choices(TIMES, (20, 10, 5, 5, 1, 1, 1, 9, 1, 1, 1))[0]
+    record.observed_time_unix_nano = dice.choice((NOW, 0))
+    if dice.random() < 0.9:
+        _value(dice, record.body)
+    if dice.random() < 0.6:
+        record.trace_id, record.span_id = dice.randbytes(16), dice.randbytes(8)
+    if dice.random() < 0.2:
+        record.flags, record.dropped_attributes_count, record.event_name = 1, dice.randrange(3), dice.choice(TEXTS)
+    _attributes(dice, record.attributes)
 
 
 def _spans(dice: random.Random) -> Any:
     request = ExportTraceServiceRequest()
-    for _ in range(dice.choice((0, 1, 1, 2))):
-        group = request.resource_spans.add()
-        _resource(dice, group)
-        for _ in range(dice.choice((0, 1, 2))):
-            scoped = group.scope_spans.add()
-            _scope(dice, scoped)
-            for _ in range(dice.choice((0, 1, 3))):
-                _span(dice, scoped.spans.add())
+    _groups(dice, request.resource_spans, "scope_spans", "spans", _span)
     return request
 
 

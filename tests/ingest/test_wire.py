@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,19 +14,19 @@ from flowgate.telemetry import Signal
 from ingest import kernels as k
 from ingest.identity import Identity64
 from ingest.otlp import Limits, Malformed
-from ingest.tap import Settings
+from ingest.tap import Kept, Settings
 from ingest.wire import Wire
 from tests.ingest.mutate import fields, join
 from tests.ingest.oracle import KEY, SOURCE, Pair, agree
 from tests.ingest.otlp_bodies import NOW, attributes, counter, every_kind, gauge, logs, spans
 
 
-def wire(**kwargs: object) -> Wire:
-    return Wire(KEY, **kwargs)  # type: ignore[arg-type]
+def wire(**kwargs: Any) -> Wire:
+    return Wire(KEY, **kwargs)
 
 
-def take(engine: Wire, request: object, signal: Signal = Signal.METRICS):
-    return engine.take(SOURCE, signal, request.SerializeToString(), NOW)  # type: ignore[attr-defined]
+def take(engine: Wire, request: Message, signal: Signal = Signal.METRICS) -> Kept:
+    return engine.take(SOURCE, signal, request.SerializeToString(), NOW)
 
 
 @given(st.binary(min_size=1, max_size=80), st.binary(max_size=200), st.booleans())
