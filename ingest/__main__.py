@@ -24,6 +24,7 @@ import uvloop
 from flowgate.errors import EXIT_DONE, Broken, FlowgateError, Unreachable
 from ingest.engine import Library
 from ingest.otlp import Decoder, Limits
+from ingest.redaction import FileRules
 from ingest.segments import SegmentStore
 from ingest.server import IDLE_SECONDS, Guarded, Tap, grpc_server, http_app, ticker
 from ingest.tap import Buffer, Settings
@@ -42,7 +43,9 @@ class TapSettings:
     bucket_seconds: int = 5
     seal_seconds: float = 5.0
     tokens: Path | None = None
+    redaction: Path | None = None
     retention_hours: float = 24.0
+    retention_bytes: int = 20 * 2**30
     max_series: int = 2_000_000
     keep_points: bool = False
     compiled: bool = True
@@ -81,6 +84,8 @@ def run(settings: TapSettings) -> int:
         store,
         FileTokens(settings.tokens, time.monotonic),
         timedelta(hours=settings.retention_hours),
+        settings.retention_bytes,
+        FileRules(settings.redaction, time.monotonic),
     )
     receiver = grpc_server(tap)
     _bind(receiver, settings.grpc)
@@ -178,7 +183,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--bucket-seconds", type=int, default=defaults.bucket_seconds, help="length of an aggregate's bucket")
     parser.add_argument("--seal-seconds", type=float, default=defaults.seal_seconds, help="seal segments this often")
     parser.add_argument("--tokens", type=Path, default=None, help="token file that the control plane writes")
+    parser.add_argument("--redaction", type=Path, default=None, help="file of redaction rules by org (docs/tap.md)")
     parser.add_argument("--retention-hours", type=float, default=defaults.retention_hours, help="keep segments this long")
+    parser.add_argument(
+        "--retention-bytes", type=int, default=defaults.retention_bytes, help="keep at most this much on disk; the oldest segments go first"
+    )
     parser.add_argument(
         "--max-series", type=int, default=defaults.max_series, help="series kept in memory; more are sampled there, not on disk"
     )

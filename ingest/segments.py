@@ -3,6 +3,9 @@
 Promise: what `stage` has returned for survives a kill and is sealed at the next start. What was in the buffer and not yet staged is lost.
 A segment appears whole or not at all: it is written under a temporary name, then renamed, then listed in `manifest.json`. Staged rows are
 deleted after that; a kill in between leaves both, and the next start drops the rows whose segment is already there.
+
+Small segments are merged (`ingest.compaction`). A merged segment names those it replaces; they are listed no more from that moment, and their
+files stay a while for readers that opened the list before. A damaged segment is set aside below `damaged/`, counted and named.
 """
 
 from __future__ import annotations
@@ -12,18 +15,21 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from flowgate.errors import Broken
 from flowgate.ids import GatewayId, OrgId
 from flowgate.telemetry import TABLES, ColumnType, Segment, Side, Window
 from ingest.columns import Staged
+from ingest.compaction import Stored, due, over
 from ingest.tap import Source
 
 Json = dict[str, Any]
@@ -57,6 +63,9 @@ _SEALED: Mapping[str, str] = {
 }
 _TIME_COLUMN = {"points": "bucket", "log_counts": "bucket", "span_counts": "bucket"}
 TEMPORARY = ".tmp-"
+DAMAGED = "damaged"
+LEAVING_SECONDS = 600.0
+"""Files of merged segments stay this long after they are listed no more: readers list first and read then."""
 
 
 @dataclass(slots=True)
@@ -67,6 +76,10 @@ class SegmentStore:
     bucket_seconds: int
     _db: duckdb.DuckDBPyConnection
     _open: dict[Source, str]
+    damaged: list[str] = field(default_factory=list[str])
+    """Paths of segments that were set aside since the start."""
+    _stored: dict[str, Stored] = field(default_factory=dict[str, Stored])
+    _leaving: list[tuple[float, Path]] = field(default_factory=list[tuple[float, Path]])
 
     @classmethod
     def open(cls, root: Path, bucket_seconds: int) -> SegmentStore:
@@ -75,6 +88,7 @@ class SegmentStore:
             root.mkdir(parents=True, exist_ok=True)
             _remove_temporary(root)
             store = cls(root, bucket_seconds, _staging(root / "staging.duckdb"), {})
+            store._take_stock()
             store._recover()
             store._write_manifest()
         except OSError as error:
@@ -108,14 +122,30 @@ class SegmentStore:
             raise Broken(f"{self.root} cannot be written: {str(error).splitlines()[0]}") from error
         return made
 
-    def retire(self, before: datetime) -> int:
-        """Removes segments that end before `before`; returns how many."""
-        old = [s for s in read_segments(self.root) if s.window.end < before]
-        for segment in old:
-            shutil.rmtree(self.root / segment.path, ignore_errors=True)
-        if old:
+    def retire(self, before: datetime, most_bytes: int | None = None) -> int:
+        """Removes segments that end before `before`, then the oldest until the rest has `most_bytes`; returns how many."""
+        old = {i for i, s in self._stored.items() if s.segment.window.end < before}
+        if most_bytes is not None:
+            old |= {s.segment.id for s in over((s for i, s in self._stored.items() if i not in old), most_bytes)}
+        gone = [self._stored.pop(i) for i in old]
+        if gone:
             self._write_manifest()
-        return len(old)
+        for one in gone:
+            shutil.rmtree(self.root / one.segment.path, ignore_errors=True)
+        return len(gone)
+
+    def compact(self, now: float) -> tuple[Segment, ...]:
+        """Merges the runs of small segments that are due and removes the files of those merged ten minutes ago. `now`: seconds of any steady clock.
+
+        A run that cannot be read is looked through: what is damaged is set aside. One that cannot be written, for want of space, waits.
+        """
+        self._sweep(now)
+        made = [m for m in (self._merged(run, now) for run in due(self._stored.values())) if m is not None]
+        return tuple(made)
+
+    def bytes(self) -> int:
+        """Of all listed segments on disk."""
+        return sum(s.bytes for s in self._stored.values())
 
     def close(self) -> None:
         self._db.close()
@@ -167,11 +197,17 @@ class SegmentStore:
         (temporary / "segment.json").write_text(json.dumps(segment_json(made)))
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
         temporary.rename(self.root / path)
+        self._keep(made)
         self._forget(segment)
         return made
 
+    def _keep(self, segment: Segment) -> None:
+        self._stored[segment.id] = Stored(segment, _size(self.root / segment.path))
+
     def _copy(self, table: str, segment: str, folder: Path) -> int:
-        rows = f"(FROM stage_{table} WHERE segment = '{segment}')"
+        return self._copy_rows(table, f"(FROM stage_{table} WHERE segment = '{segment}')", folder)
+
+    def _copy_rows(self, table: str, rows: str, folder: Path) -> int:
         if not self._one(f"SELECT count(*) FROM {rows}"):
             return 0
         select = _SEALED.get(table, "SELECT * EXCLUDE (segment) FROM {rows}").format(rows=rows)
@@ -197,8 +233,81 @@ class SegmentStore:
         self._db.execute("DELETE FROM staged WHERE segment = ?", [segment])
         self._db.execute("COMMIT")
 
+    # --- merging and keeping ---
+
+    def _merged(self, run: tuple[Stored, ...], now: float) -> Segment | None:
+        temporary = self.root / f"{TEMPORARY}{uuid.uuid4().hex[:16]}"
+        try:
+            made = self._merge(run, temporary)
+        except (OSError, duckdb.Error):
+            shutil.rmtree(temporary, ignore_errors=True)
+            if sum(self._set_aside_if_damaged(one.segment, whole=True) for one in run):
+                self._write_manifest()
+            return None
+        self._keep(made)
+        for one in run:
+            del self._stored[one.segment.id]
+            self._leaving.append((now, self.root / one.segment.path))
+        self._write_manifest()
+        return made
+
+    def _merge(self, run: tuple[Stored, ...], temporary: Path) -> Segment:
+        parts = [s.segment for s in run]
+        one, identity = parts[0], temporary.name.removeprefix(TEMPORARY)
+        window = Window(min(p.window.start for p in parts), max(p.window.end for p in parts))
+        path = Path(one.org, one.gateway, one.side.value, f"{window.start:%Y%m%dT%H%M%SZ}-{identity}")
+        temporary.mkdir()
+        rows = {table: self._copy_rows(table, self._parquet(table, parts), temporary) if _holds(parts, table) else 0 for table in TABLES}
+        rejected = {reason: sum(p.rejected.get(reason, 0) for p in parts) for reason in {r for p in parts for r in p.rejected}}
+        made = Segment(identity, one.org, one.gateway, one.side, window, str(path), one.bucket_seconds, rows, rejected)
+        (temporary / "segment.json").write_text(json.dumps(segment_json(made) | {"replaces": [p.id for p in parts]}))
+        temporary.rename(self.root / path)
+        return made
+
+    def _parquet(self, table: str, parts: Iterable[Segment]) -> str:
+        files = [str(self.root / p.path / f"{table}.parquet").replace("'", "''") for p in parts if p.rows.get(table)]
+        columns = ", ".join(f'"{c}"' for c in TABLES[table])
+        return "(SELECT '' AS segment, {} FROM read_parquet([{}]))".format(columns, ", ".join(f"'{f}'" for f in files))
+
+    def _sweep(self, now: float) -> None:
+        for since, path in list(self._leaving):
+            if now - since >= LEAVING_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
+                self._leaving.remove((since, path))
+
+    def _take_stock(self) -> None:
+        """Lists what lies below the root: without what a merged segment replaces, without what is damaged."""
+        found = {f.name.rpartition("-")[2]: f for f in self.root.glob("*/*/*/*") if f.is_dir()}
+        contents = {i: c for i, c in ((i, _content(f)) for i, f in found.items()) if c is not None}
+        replaced = {str(r) for c in contents.values() for r in c.get("replaces", ())}
+        for identity, folder in found.items():
+            content = contents.get(identity)
+            if identity in replaced:
+                shutil.rmtree(folder, ignore_errors=True)
+            elif content is None:
+                self._set_aside(folder)
+            elif not self._set_aside_if_damaged(segment_from_json(content), whole=False):
+                self._keep(segment_from_json(content))
+
+    def _set_aside_if_damaged(self, segment: Segment, *, whole: bool) -> bool:
+        """Whether a file is missing, is no Parquet or has other rows than its segment says; `whole`: or has a page that cannot be read."""
+        folder = self.root / segment.path
+        if all(_readable(folder / f"{table}.parquet", count, whole) for table, count in segment.rows.items() if count):
+            return False
+        self._stored.pop(segment.id, None)
+        self._set_aside(folder)
+        return True
+
+    def _set_aside(self, folder: Path) -> None:
+        name = str(folder.relative_to(self.root))
+        target = self.root / DAMAGED / name.replace("/", "_")
+        target.parent.mkdir(exist_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        folder.rename(target)
+        self.damaged.append(name)
+
     def _recover(self) -> None:
-        sealed = {s.id for s in read_segments(self.root)}
+        sealed = set(self._stored)
         for (segment,) in self._db.execute("SELECT segment FROM staged").fetchall():
             if segment in sealed:
                 self._forget(segment)
@@ -206,7 +315,7 @@ class SegmentStore:
                 self._seal_one(segment)
 
     def _write_manifest(self) -> None:
-        listed = sorted(read_segments(self.root), key=lambda s: (s.window.start, s.id))
+        listed = sorted((s.segment for s in self._stored.values()), key=lambda s: (s.window.start, s.id))
         _replace(self.root / "manifest.json", json.dumps({"segments": [segment_json(s) for s in listed]}))
 
 
@@ -251,6 +360,32 @@ def segment_from_json(value: Json) -> Segment:
 def read_segments(root: Path) -> list[Segment]:
     """Every segment that lies below `root`, by its own `segment.json`."""
     return [segment_from_json(json.loads(f.read_text())) for f in root.glob("*/*/*/*/segment.json")]
+
+
+def _content(folder: Path) -> Json | None:
+    """A segment's own description, or None when it cannot be one."""
+    try:
+        content: Json = json.loads((folder / "segment.json").read_text())
+        segment_from_json(content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return content
+
+
+def _readable(file: Path, count: int, whole: bool) -> bool:
+    try:
+        found = pq.read_table(file).num_rows if whole else pq.read_metadata(file).num_rows
+    except (OSError, pa.ArrowException):
+        return False
+    return int(found) == count
+
+
+def _holds(parts: Iterable[Segment], table: str) -> bool:
+    return any(p.rows.get(table) for p in parts)
+
+
+def _size(folder: Path) -> int:
+    return sum(f.stat().st_size for f in folder.iterdir())
 
 
 def _staging(path: Path) -> duckdb.DuckDBPyConnection:

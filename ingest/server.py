@@ -32,6 +32,7 @@ from flowgate.telemetry import Side, Signal
 from ingest.columns import Staged
 from ingest.engine import Engine
 from ingest.otlp import Encoding, Malformed, parse
+from ingest.redaction import FileRules, redacted
 from ingest.segments import SegmentStore
 from ingest.tap import Kept, Source, Totals
 
@@ -78,6 +79,9 @@ class Tap:
     store: SegmentStore
     tokens: Authenticator
     retention: timedelta
+    most_bytes: int | None = None
+    """Of segments on disk; the oldest go first."""
+    redaction: FileRules = field(default_factory=lambda: FileRules(None, time.monotonic))
     broken: str | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _store_lock: threading.Lock = field(default_factory=threading.Lock)
@@ -146,7 +150,7 @@ class Tap:
 
     def _stage(self) -> None:
         while self._unstaged:
-            self.store.stage(self._unstaged[0])
+            self.store.stage({s: redacted(rows, self.redaction.rules(s.identity.org)) for s, rows in self._unstaged[0].items()})
             del self._unstaged[0]
 
     def seal(self) -> None:
@@ -158,7 +162,8 @@ class Tap:
     def _seal(self) -> None:
         self._stage()
         self.segments += len(self.store.seal())
-        self.store.retire(datetime.now(UTC) - self.retention)
+        self.store.retire(datetime.now(UTC) - self.retention, self.most_bytes)
+        self.store.compact(time.monotonic())
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
@@ -178,6 +183,8 @@ class Tap:
             "refused": totals.refused,
             "wire_bytes": self.wire_bytes,
             "segments": self.segments,
+            "damaged": list(self.store.damaged),
+            "redaction_damaged": self.redaction.damaged,
             "broken": self.broken,
         }
 

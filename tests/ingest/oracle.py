@@ -29,20 +29,39 @@ KEYS = {
 }
 
 
-def rows(drained: Staged | None) -> dict[str, list[tuple[Any, ...]]]:
+Bucket = tuple[int, Any]
+
+
+def rows(drained: Staged | None, ties: set[tuple[Bucket, str]]) -> dict[str, list[tuple[Any, ...]]]:
     """Every table as sorted rows, with what cannot be compared made comparable."""
     if drained is None:
         return {}
-    return {name: _rows(name, table) for name, table in drained.tables.items() if name in KEYS}
+    return {name: _rows(name, table, ties) for name, table in drained.tables.items() if name in KEYS}
 
 
-def _rows(name: str, table: Any) -> list[tuple[Any, ...]]:
-    named = _merged(table.to_pylist()) if name == "points" else table.to_pydict()
+def ties(drained: Staged | None) -> set[tuple[Bucket, str]]:
+    """Buckets written in several rows whose first or last times are in one microsecond, which is what a segment can tell apart."""
+    if drained is None or "points" not in drained.tables:
+        return set()
+    seen: dict[tuple[Bucket, str], set[Any]] = {}
+    tied: set[tuple[Bucket, str]] = set()
+    for row in drained.tables["points"].to_pylist():
+        for column in ("first", "last"):
+            key = ((row["series_id"], row["bucket"]), column)
+            met = seen.setdefault(key, set())
+            if row[f"{column}_time"] in met:
+                tied.add(key)
+            met.add(row[f"{column}_time"])
+    return tied
+
+
+def _rows(name: str, table: Any, ties: set[tuple[Bucket, str]]) -> list[tuple[Any, ...]]:
+    named = _merged(table.to_pylist(), ties) if name == "points" else table.to_pydict()
     ordered = sorted(zip(*(named[c] for c in KEYS[name]), *(named[c] for c in sorted(named)), strict=True), key=repr)
     return [tuple(_comparable(v) for v in row) for row in ordered]
 
 
-def _merged(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+def _merged(rows: list[dict[str, Any]], ties: set[tuple[Bucket, str]]) -> dict[str, list[Any]]:
     """Rows of one series and bucket as one: the scanner writes several when a series left its bucket and came back."""
     merged: dict[tuple[int, Any], dict[str, Any]] = {}
     for row in rows:
@@ -60,6 +79,9 @@ def _merged(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
     for row in merged.values():
         row["bytes"] = 0  # each row was rounded by itself; `compare` holds their sum to that
         row["increase"] = f"{row['increase']:.9g}"
+        for column in ("first", "last"):
+            if ((row["series_id"], row["bucket"]), column) in ties:
+                row[column] = 0.0
     return {column: [row[column] for row in merged.values()] for column in rows[0]}
 
 
@@ -112,7 +134,8 @@ class Pair:
         scanned = self.wire.drain().get(SOURCE)
         pending = self.buffer.drain().get(SOURCE)
         read = staged(pending, self.decoder.series, self.decoder.kv) if pending is not None else None
-        left, right = rows(scanned), rows(read)
+        tied = ties(scanned)
+        left, right = rows(scanned, tied), rows(read, tied)
         if scanned is not None and read is not None and "points" in scanned.tables:
             sums = [sum(s.tables["points"]["bytes"].to_pylist()) for s in (scanned, read)]
             assert abs(sums[0] - sums[1]) <= scanned.tables["points"].num_rows
