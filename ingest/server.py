@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 import time
 import zlib
@@ -50,6 +51,9 @@ IDLE_SECONDS = 75
 MAX_CONNECTIONS_PER_SOURCE = 200
 SIDE_HEADER = "x-flowgate-side"
 FLUSH_SECONDS = 1.0
+LOWER_PRIORITY = 5
+"""Nice value of the thread that writes. At 80 % of one core p99 is 164, 110, 20 and 8 ms at 0, 2, 5 and 10; at full load, what is not yet
+written is 1.7, 1.9, 2.3 and 3.9 s old."""
 
 _PATHS: Mapping[str, Signal] = {"/v1/metrics": Signal.METRICS, "/v1/logs": Signal.LOGS, "/v1/traces": Signal.TRACES}
 _SERVICES: Mapping[Signal, str] = {
@@ -89,6 +93,10 @@ class Tap:
     _before: Totals = field(default_factory=Totals)
     segments: int = 0
     wire_bytes: int = 0
+    slowest_write: float = 0.0
+    """Seconds that the slowest of the writes to disk took."""
+    _written: float = field(default_factory=time.monotonic)
+    """When the last write that is on disk took what was counted until then."""
     _second: int = -1
     _sources: dict[tuple[bytes | None, bytes | None], Source] = field(default_factory=dict[tuple[bytes | None, bytes | None], Source])
 
@@ -149,9 +157,11 @@ class Tap:
                 self.engine.sealed()
 
     def _stage(self) -> None:
+        began = time.monotonic()
         while self._unstaged:
             self.store.stage({s: redacted(rows, self.redaction.rules(s.identity.org)) for s, rows in self._unstaged[0].items()})
             del self._unstaged[0]
+        self._written, self.slowest_write = began, max(self.slowest_write, time.monotonic() - began)
 
     def seal(self) -> None:
         """Staging to segments; old segments retire."""
@@ -183,6 +193,8 @@ class Tap:
             "refused": totals.refused,
             "wire_bytes": self.wire_bytes,
             "segments": self.segments,
+            "unwritten_seconds": round(time.monotonic() - self._written, 3),
+            "slowest_write_seconds": round(self.slowest_write, 3),
             "damaged": list(self.store.damaged),
             "redaction_damaged": self.redaction.damaged,
             "broken": self.broken,
@@ -190,7 +202,8 @@ class Tap:
 
 
 def ticker(tap: Tap, seal_seconds: float, stop: threading.Event) -> None:
-    """Flushes every second and seals every `seal_seconds`, until `stop`; then once more."""
+    """Flushes every second and seals every `seal_seconds`, until `stop`; then once more. On a busy core, requests go first."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWER_PRIORITY)  # of this thread alone, on Linux
     sealed = time.monotonic()
     while not stop.wait(FLUSH_SECONDS):
         if time.monotonic() - sealed >= seal_seconds - FLUSH_SECONDS / 2:

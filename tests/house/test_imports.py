@@ -28,7 +28,7 @@ EXTRA = {
     "controlplane/fleet.py": {"opamp"},
 }
 CORE = [
-    "flowgate", "ingest/identity.py", "ingest/otlp.py", "ingest/tap.py", "ingest/columns.py", "ingest/engine.py", "ingest/kernels.py",
+    "flowgate", "ingest/identity.py", "ingest/otlp.py", "ingest/tap.py", "ingest/columns.py", "ingest/compaction.py", "ingest/engine.py", "ingest/kernels.py",
     "ingest/wire.py", "analyzer/references", "analyzer/naming.py", "analyzer/reading.py", "analyzer/rules",
     "analyzer/engine.py", "analyzer/pricing.py", "analyzer/savings.py", "opamp/wire.py", "opamp/events.py", "opamp/agent.py", "opamp/session.py",
     "controlplane/render.py", "controlplane/check.py", "controlplane/rollout.py", "controlplane/fleet.py", "controlplane/yaml.py",
