@@ -32,7 +32,8 @@ def open_tap(path: Path | str, org: OrgId = DEFAULT_ORG) -> duckdb.DuckDBPyConne
     """A connection over the segments of `org` below `path` (a segment store, or a data folder with `segments/` in it).
 
     Views: `points`, `log_counts`, `logs`, `span_counts`, `spans` with the columns of `flowgate.telemetry.TABLES` plus `gateway` and `side`;
-    `series` and `kv` without duplicates; `series_kv(series_id, place, key, value)`; `segments`. Times are TIMESTAMP in UTC.
+    `series` and `kv` without duplicates; `series_kv(series_id, place, key, value)`; `segments`; `series_seen` (first and last seen, points,
+    bytes), `new_series` by hour, `label_values` by metric and label, `log_bodies` with their errors. Times are TIMESTAMP in UTC.
     The connection sees the segments listed when it was opened. Raises `NotFound` when there is no store, `Broken` when its manifest is damaged.
     """
     root = _root(Path(path))
@@ -49,7 +50,28 @@ def open_tap(path: Path | str, org: OrgId = DEFAULT_ORG) -> duckdb.DuckDBPyConne
             SELECT series_id, 'resource' AS place, unnest(resource_kv) AS kv_id FROM series
             UNION ALL SELECT series_id, 'point', unnest(point_kv) FROM series
         ) JOIN kv USING (kv_id)""")
+    for name, query in _DERIVED.items():
+        db.execute(f"CREATE VIEW {name} AS {query}")
     return db
+
+
+_DERIVED = {
+    "series_seen": """
+        SELECT side, series_id, min(first_time) AS first_seen, max(last_time) AS last_seen, sum(count)::UBIGINT AS points, sum(bytes)::UBIGINT AS bytes
+        FROM points GROUP BY ALL""",
+    "new_series": """
+        SELECT side, date_trunc('hour', first_seen) AS hour, metric, service, count(*) AS series
+        FROM series_seen JOIN series USING (series_id) GROUP BY ALL""",
+    "label_values": """
+        SELECT side, metric, place, key, count(DISTINCT value) AS distinct_values, count(DISTINCT series_id) AS series
+        FROM (SELECT DISTINCT side, series_id FROM all_series) JOIN series_kv USING (series_id) JOIN series USING (series_id) GROUP BY ALL""",
+    # A record kept with probability 1 / weight stands for weight records: Horvitz-Thompson, with its standard error for independent choices.
+    "log_bodies": """
+        SELECT side, service, severity_number, body, count(*) AS sampled, sum(weight) AS records, sqrt(sum(weight * (weight - 1))) AS records_error,
+               sum(bytes * weight) AS bytes, sqrt(sum(bytes::DOUBLE * bytes * weight * (weight - 1))) AS bytes_error
+        FROM logs GROUP BY ALL""",
+}
+"""Views made of others, each by side: copies of what came in and of what went out do not mix. Exact, but for `log_bodies`, whose estimates carry their standard error."""
 
 
 def _root(path: Path) -> Path:

@@ -95,17 +95,6 @@ def test_a_zstd_stream_of_two_frames_is_read_whole() -> None:
     assert server.inflaters["zstd"](CODECS["zstd"](b"one ") + CODECS["zstd"](b"two")) == b"one two"
 
 
-@pytest.mark.parametrize("size", [server.MAX_BODY_BYTES - 1, server.MAX_BODY_BYTES, server.MAX_BODY_BYTES + 1])
-@pytest.mark.parametrize("encoding", sorted(CODECS))
-def test_a_body_may_inflate_to_the_limit_and_no_further(encoding: str, size: int) -> None:
-    body = CODECS[encoding](b"\0" * size)
-    if size > server.MAX_BODY_BYTES:
-        with pytest.raises(server.TooLarge):
-            server.inflaters[encoding](body)
-    else:
-        assert len(server.inflaters[encoding](body)) == size
-
-
 def test_a_gzip_stream_of_two_members_is_read_whole() -> None:
     assert server.inflaters["gzip"](gzip.compress(b"one ") + isal_zlib.compress(b"two", wbits=31)) == b"one two"
 
@@ -294,26 +283,6 @@ def test_a_first_start_serves_before_anything_is_compiled(tmp_path: Path) -> Non
         assert httpx.get(f"http://127.0.0.1:{port}/stats").json()["points"] == 1, "what the library counted stays counted"
     print(f"ready in {ready:.2f} s")
     assert ready < 10
-
-
-def test_garbage_is_accounted_for(tap: Tap) -> None:
-    """received = stored + rejected, by the tap's own counters, over a stream of good, skewed and oversized points."""
-    before = tap.stats()
-    kept = rejected = 0
-    for number in range(50):
-        request = gauge(
-            *[1.0] * 20,
-            at=time.time_ns() - (10**18 if number % 3 == 0 else 0),
-            step=0,
-            labels={"k": "v" * (5000 if number % 7 == 0 else 3)},
-        )
-        assert tap.post(request.SerializeToString()).status_code == 200
-        bad = number % 3 == 0 or number % 7 == 0
-        rejected += 20 if bad else 0
-        kept += 0 if bad else 20
-    after = tap.stats()
-    assert int(str(after["points"])) - int(str(before["points"])) == kept
-    assert int(str(after["refused"])) - int(str(before["refused"])) == rejected
 
 
 def test_the_compiler_can_be_run_alone() -> None:
