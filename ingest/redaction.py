@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import re2
@@ -60,9 +60,11 @@ def _items(content: dict[str, Any]) -> list[tuple[str, list[Any]]]:
 
 
 def _rule(org: str, entry: Any) -> Rule:
-    if not isinstance(entry, dict) or not all(isinstance(entry.get(k), str) for k in ("name", "pattern", "replacement")):  # pyright: ignore[reportUnknownMemberType]
+    fields = cast("dict[str, Any]", entry) if isinstance(entry, dict) else {}
+    name, pattern, replacement = (fields.get(k) for k in ("name", "pattern", "replacement"))
+    if not (isinstance(name, str) and isinstance(pattern, str) and isinstance(replacement, str)):
         raise ValueError(f"{org}: a rule has a name, a pattern and a replacement")
-    rule = Rule(entry["name"], entry["pattern"], entry["replacement"])
+    rule = Rule(name, pattern, replacement)
     try:
         matches_nothing = re2.compile(rule.pattern).search("") is None
     except re2.error as error:
@@ -165,9 +167,9 @@ def _mapped(table: Any, column: str, change: Callable[[str], str]) -> Any:
 def _leaves(value: Any, clean: Callable[[str], str]) -> Any:
     """Texts and numbers, wherever they are; a number that a rule changes becomes a text."""
     if isinstance(value, dict):
-        return {key: _leaves(inner, clean) for key, inner in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        return {key: _leaves(inner, clean) for key, inner in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
-        return [_leaves(inner, clean) for inner in value]  # pyright: ignore[reportUnknownVariableType]
+        return [_leaves(inner, clean) for inner in cast("list[Any]", value)]
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, bool) or value is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -11,9 +12,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 NOW = 1_800_000_000 * 10**9
 
 
-def attributes(holder: object, values: Mapping[str, str]) -> None:
+def attributes(holder: Any, values: Mapping[str, str]) -> None:
     for key, value in values.items():
-        pair = holder.add()  # type: ignore[attr-defined]
+        pair = holder.add()
         pair.key, pair.value.string_value = key, value
 
 

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def rows(store: Path, sql: str) -> list[tuple[object, ...]]:
     return open_tap(store).execute(sql).fetchall()
 
 
-def over_grpc(tap: Tap) -> tuple[object, object, object]:
+def over_grpc(tap: Tap) -> tuple[Any, Any, Any]:
     from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
@@ -31,7 +32,7 @@ def over_grpc(tap: Tap) -> tuple[object, object, object]:
     return OTLPMetricExporter(url, insecure=True), OTLPLogExporter(url, insecure=True), OTLPSpanExporter(url, insecure=True)
 
 
-def over_http(tap: Tap) -> tuple[object, object, object]:
+def over_http(tap: Tap) -> tuple[Any, Any, Any]:
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -40,7 +41,7 @@ def over_http(tap: Tap) -> tuple[object, object, object]:
     return OTLPMetricExporter(f"{url}/metrics"), OTLPLogExporter(f"{url}/logs"), OTLPSpanExporter(f"{url}/traces")
 
 
-def emit(exporters: tuple[object, object, object]) -> None:
+def emit(exporters: tuple[Any, Any, Any]) -> None:
     """Three signals through the SDK as an application would."""
     from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
     from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
@@ -50,13 +51,13 @@ def emit(exporters: tuple[object, object, object]) -> None:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
     metrics, logs, spans = exporters
-    meters = MeterProvider([PeriodicExportingMetricReader(metrics, 3_600_000)])  # pyright: ignore[reportArgumentType]
+    meters = MeterProvider([PeriodicExportingMetricReader(metrics, 3_600_000)])
     meter = meters.get_meter("test")
     meter.create_counter("orders").add(3, {"shop": "north"})
     meter.create_histogram("latency", "s").record(0.2, {"shop": "north"})
     tracers, records = TracerProvider(), LoggerProvider()
-    tracers.add_span_processor(SimpleSpanProcessor(spans))  # pyright: ignore[reportArgumentType]
-    records.add_log_record_processor(SimpleLogRecordProcessor(logs))  # pyright: ignore[reportArgumentType]
+    tracers.add_span_processor(SimpleSpanProcessor(spans))
+    records.add_log_record_processor(SimpleLogRecordProcessor(logs))
     logger = logging.Logger("shop")
     logger.addHandler(LoggingHandler(logger_provider=records))
     with tracers.get_tracer("test").start_as_current_span("checkout"):
@@ -66,7 +67,7 @@ def emit(exporters: tuple[object, object, object]) -> None:
 
 
 @pytest.mark.parametrize("exporters", [over_grpc, over_http])
-def test_the_python_sdk_is_understood(tmp_path: Path, exporters: Callable[[Tap], tuple[object, object, object]]) -> None:
+def test_the_python_sdk_is_understood(tmp_path: Path, exporters: Callable[[Tap], tuple[Any, Any, Any]]) -> None:
     with Children(tmp_path) as children:
         tap = Tap(children, tmp_path / "store")
         emit(exporters(tap))

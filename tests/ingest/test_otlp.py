@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import pytest
 from google.protobuf import json_format
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowgate.telemetry import Kind, Signal
-from ingest.otlp import Decoder, Limits, Malformed, parse
+from ingest.otlp import Decoder, Encoding, Limits, Malformed, parse
 from tests.ingest.otlp_bodies import NOW, attributes, counter, every_kind, gauge, logs, spans
 
 KEY = b"k" * 32
@@ -74,10 +75,10 @@ def test_the_order_of_attributes_does_not_change_a_series() -> None:
         gauge(1.0, labels={}),
     ],
 )
-def test_whatever_identity_names_makes_another_series(other: object) -> None:
+def test_whatever_identity_names_makes_another_series(other: Any) -> None:
     d = decoder()
     one = d.decode(gauge(1.0, labels={"a": "1"}), NOW).points[0].series
-    assert d.decode(other, NOW).points[0].series != one  # type: ignore[arg-type]
+    assert d.decode(other, NOW).points[0].series != one
 
 
 def test_a_value_of_another_type_is_another_series() -> None:
@@ -159,9 +160,9 @@ def test_nested_attribute_values_are_kept_as_json() -> None:
 
 
 @given(st.sampled_from(list(Signal)), st.binary(max_size=200), st.sampled_from(["protobuf", "json"]))
-def test_garbage_is_a_request_or_malformed_and_nothing_else(signal: Signal, body: bytes, encoding: str) -> None:
+def test_garbage_is_a_request_or_malformed_and_nothing_else(signal: Signal, body: bytes, encoding: Encoding) -> None:
     try:
-        request = parse(signal, body, encoding)  # type: ignore[arg-type]
+        request = parse(signal, body, encoding)
     except Malformed:
         return
     batch = decoder().decode(request, NOW)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -22,10 +23,10 @@ from tests.ingest.otlp_bodies import NOW, every_kind, gauge, logs, spans
 SOURCE = Source(Identity(DEFAULT_ORG, GatewayId("g")), Side.IN)
 
 
-def staged(store: SegmentStore, *requests: object, source: Source = SOURCE) -> None:
+def staged(store: SegmentStore, *requests: Any, source: Source = SOURCE) -> None:
     decoder, buffer = Decoder(b"k"), Buffer(Settings(bucket_seconds=5))
     for request in requests:
-        buffer.add(source, decoder.decode(request, NOW), decoder.series)  # type: ignore[arg-type]
+        buffer.add(source, decoder.decode(request, NOW), decoder.series)
     store.stage(Library(decoder, buffer).drain())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,10 +20,10 @@ from tests.ingest.otlp_bodies import NOW, counter, gauge, logs, spans
 SOURCE = Source(Identity(DEFAULT_ORG, GatewayId("g")), Side.IN)
 
 
-def filled(*requests: object, settings: Settings | None = None) -> Buffer:
+def filled(*requests: Any, settings: Settings | None = None) -> Buffer:
     decoder, buffer = Decoder(b"k"), Buffer(settings or Settings(bucket_seconds=5))
     for request in requests:
-        buffer.add(SOURCE, decoder.decode(request, NOW), decoder.series)  # type: ignore[arg-type]
+        buffer.add(SOURCE, decoder.decode(request, NOW), decoder.series)
     return buffer
 
 
