@@ -41,14 +41,32 @@ class Interrupted(Exception):
 
 
 @dataclass(slots=True)
+class Stop:
+    """Handler of both signals. It remembers: Python drops what a handler raises inside a callback of the interpreter, of logging's locks for one."""
+
+    asked: bool = False
+
+    def __call__(self, *_: object) -> None:
+        self.asked = True
+        raise Interrupted
+
+    def check(self) -> None:
+        """Raises `Interrupted` when a signal came and its exception was dropped."""
+        if self.asked:
+            raise Interrupted
+
+
+@dataclass(slots=True)
 class Steps:
-    """Says what is being done, and how long it took."""
+    """Says what is being done, and how long it took; stops between two steps when that was asked for."""
 
     console: Console
+    stop: Stop = field(default_factory=Stop)
     seconds: dict[str, float] = field(default_factory=dict[str, float])
 
     @contextmanager
     def step(self, name: str, text: str) -> Generator[None]:
+        self.stop.check()
         began = time.monotonic()
         self.console.print(f"· {text} …", end="", highlight=False)
         yield
@@ -63,6 +81,7 @@ class Steps:
         with Progress(*columns, console=self.console, transient=True) as progress:
             task = progress.add_task(text, total=seconds)
             while (gone := time.monotonic() - began) < seconds:
+                self.stop.check()
                 progress.update(task, completed=gone)
                 time.sleep(0.2)
         yield
@@ -101,11 +120,12 @@ class Measured:
 
 def main(once: bool, gateways: int, data: Path) -> int:
     """Runs the demo; returns an exit code of CONTRACTS. With `once`, 0 only if every check held."""
-    console = Console(stderr=True)
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
+    steps = Steps(Console(stderr=True))
+    console = steps.console
+    signal.signal(signal.SIGTERM, steps.stop)
+    signal.signal(signal.SIGINT, steps.stop)
     try:
-        return _run(console, once, gateways, data)
+        return _run(steps, once, gateways, data)
     except Interrupted:
         console.print("\nstopped")
         return EXIT_INTERRUPTED
@@ -117,19 +137,15 @@ def main(once: bool, gateways: int, data: Path) -> int:
         return Broken.exit_code
 
 
-def _interrupt(*_: object) -> None:
-    raise Interrupted
-
-
-def _run(console: Console, once: bool, gateways: int, data: Path) -> int:
-    began = time.monotonic()
+def _run(steps: Steps, once: bool, gateways: int, data: Path) -> int:
+    began, console = time.monotonic(), steps.console
     require_binaries()
     paths = prepare(data)
     ports = choose_ports(gateways)
     for name, wanted, got in ports.moved:
         console.print(f"port {wanted} ({name}) is taken: using {got}", highlight=False)
     with Children(paths.logs) as children:
-        demo = _start(Steps(console), ports, paths, children)
+        demo = _start(steps, ports, paths, children)
         try:
             result = _loop(demo)
         finally:
@@ -323,4 +339,5 @@ def _stay(console: Console, demo: Demo) -> None:
     console.print("\nCtrl-C stops everything.")
     sys.stderr.flush()
     while True:
-        signal.pause()
+        demo.steps.stop.check()
+        time.sleep(0.2)
