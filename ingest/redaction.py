@@ -142,17 +142,19 @@ def _table(name: str, table: Any, clean: Callable[[str], str]) -> Any:
     for column in _TEXT.get(name, ()):
         table = _mapped(table, column, lambda text: clean(_inside(text, clean)))
     for column in _JSON.get(name, ()):
-        table = _mapped(table, column, lambda text: json.dumps(_leaves(json.loads(text), clean), ensure_ascii=False))
+        table = _mapped(table, column, lambda text: _inside(text, clean))
     return table
 
 
 def _inside(text: str, clean: Callable[[str], str]) -> str:
-    """A list or map is written as JSON, whose escapes would hide what a rule looks for."""
+    """A list or map is written as JSON, whose escapes would hide what a rule looks for. What no rule matches stays as it was written."""
     if text[:1] not in ("[", "{"):
         return text
     try:
-        return json.dumps(_leaves(json.loads(text), clean), ensure_ascii=False)
-    except ValueError:
+        value = json.loads(text)
+        cleaned = _leaves(value, clean)
+        return text if cleaned == value else json.dumps(cleaned, ensure_ascii=False)
+    except (ValueError, RecursionError):  # a text that only begins like JSON
         return text
 
 

@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -78,8 +78,12 @@ class SegmentStore:
     _open: dict[Source, str]
     damaged: list[str] = field(default_factory=list[str])
     """Paths of segments that were set aside since the start."""
+    unmerged: str | None = None
+    """Why the last run of segments could not be merged; None when it could."""
     _stored: dict[str, Stored] = field(default_factory=dict[str, Stored])
     _leaving: list[tuple[float, Path]] = field(default_factory=list[tuple[float, Path]])
+    _listed: bool = False
+    """Whether the manifest lists what is stored."""
 
     @classmethod
     def open(cls, root: Path, bucket_seconds: int) -> SegmentStore:
@@ -123,13 +127,14 @@ class SegmentStore:
         return made
 
     def retire(self, before: datetime, most_bytes: int | None = None) -> int:
-        """Removes segments that end before `before`, then the oldest until the rest has `most_bytes`; returns how many."""
+        """Removes segments that end before `before`, then the oldest until the rest has `most_bytes`; returns how many. Raises `Broken`."""
         old = {i for i, s in self._stored.items() if s.segment.window.end < before}
         if most_bytes is not None:
             old |= {s.segment.id for s in over((s for i, s in self._stored.items() if i not in old), most_bytes)}
         gone = [self._stored.pop(i) for i in old]
         if gone:
-            self._write_manifest()
+            with self._writing():
+                self._write_manifest()
         for one in gone:
             shutil.rmtree(self.root / one.segment.path, ignore_errors=True)
         return len(gone)
@@ -137,11 +142,21 @@ class SegmentStore:
     def compact(self, now: float) -> tuple[Segment, ...]:
         """Merges the runs of small segments that are due and removes the files of those merged ten minutes ago. `now`: seconds of any steady clock.
 
-        A run that cannot be read is looked through: what is damaged is set aside. One that cannot be written, for want of space, waits.
+        A run that cannot be read is looked through: what is damaged is set aside. One that cannot be written, for want of space, waits, and
+        `unmerged` says why. Raises `Broken` when the list of segments cannot be written.
         """
-        self._sweep(now)
-        made = [m for m in (self._merged(run, now) for run in due(self._stored.values())) if m is not None]
-        return tuple(made)
+        with self._writing():
+            if not self._listed:
+                self._write_manifest()
+            self._sweep(now)
+            return tuple([m for m in (self._merged(run, now) for run in due(self._stored.values())) if m is not None])
+
+    @contextlib.contextmanager
+    def _writing(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise Broken(f"{self.root} cannot be written: {error.strerror}") from error
 
     def bytes(self) -> int:
         """Of all listed segments on disk."""
@@ -239,11 +254,13 @@ class SegmentStore:
         temporary = self.root / f"{TEMPORARY}{uuid.uuid4().hex[:16]}"
         try:
             made = self._merge(run, temporary)
-        except (OSError, duckdb.Error):
+        except (OSError, duckdb.Error) as error:
+            self.unmerged = str(error).splitlines()[0]
             shutil.rmtree(temporary, ignore_errors=True)
-            if sum(self._set_aside_if_damaged(one.segment, whole=True) for one in run):
+            if [one for one in run if self._set_aside_if_damaged(one.segment, whole=True)]:
                 self._write_manifest()
             return None
+        self.unmerged = None
         self._keep(made)
         for one in run:
             del self._stored[one.segment.id]
@@ -278,15 +295,18 @@ class SegmentStore:
     def _take_stock(self) -> None:
         """Lists what lies below the root: without what a merged segment replaces, without what is damaged."""
         found = {f.name.rpartition("-")[2]: f for f in self.root.glob("*/*/*/*") if f.is_dir()}
-        contents = {i: c for i, c in ((i, _content(f)) for i, f in found.items()) if c is not None}
-        replaced = {str(r) for c in contents.values() for r in c.get("replaces", ())}
+        sound: dict[str, Json] = {}
         for identity, folder in found.items():
-            content = contents.get(identity)
-            if identity in replaced:
-                shutil.rmtree(folder, ignore_errors=True)
-            elif content is None:
+            content = _content(folder)
+            if content is None:
                 self._set_aside(folder)
             elif not self._set_aside_if_damaged(segment_from_json(content), whole=False):
+                sound[identity] = content
+        replaced = {str(r) for c in sound.values() for r in c.get("replaces", ())}  # what a damaged segment replaces stays
+        for identity, content in sound.items():
+            if identity in replaced:
+                shutil.rmtree(found[identity], ignore_errors=True)
+            else:
                 self._keep(segment_from_json(content))
 
     def _set_aside_if_damaged(self, segment: Segment, *, whole: bool) -> bool:
@@ -315,8 +335,10 @@ class SegmentStore:
                 self._seal_one(segment)
 
     def _write_manifest(self) -> None:
+        self._listed = False
         listed = sorted((s.segment for s in self._stored.values()), key=lambda s: (s.window.start, s.id))
         _replace(self.root / "manifest.json", json.dumps({"segments": [segment_json(s) for s in listed]}))
+        self._listed = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,6 +196,7 @@ class Tap:
             "unwritten_seconds": round(time.monotonic() - self._written, 3),
             "slowest_write_seconds": round(self.slowest_write, 3),
             "damaged": list(self.store.damaged),
+            "unmerged": self.store.unmerged,
             "redaction_damaged": self.redaction.damaged,
             "broken": self.broken,
         }

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.reader import open_tap
+from flowgate.errors import Broken
 from flowgate.ids import DEFAULT_ORG, GatewayId
 from flowgate.telemetry import Segment, Side, Window
 from ingest.compaction import MAX_BYTES, MAX_SPAN, RUN, SMALLEST, Stored, due, over, tier
@@ -179,3 +180,40 @@ def test_retention_by_size_removes_the_oldest(store: SegmentStore) -> None:
     assert store.retire(datetime(2000, 1, 1, tzinfo=UTC), total - 1) == 1
     listed = json.loads((store.root / "manifest.json").read_text())["segments"]
     assert min(s["start"] for s in listed) == datetime.fromtimestamp(NOW // SECOND + 5, UTC).isoformat()
+
+
+def test_a_damaged_merged_segment_leaves_its_parts(store: SegmentStore) -> None:
+    before = said(store)
+    (merged,) = store.compact(0.0)
+    (store.root / merged.path / "points.parquet").write_bytes(b"")
+    store.close()
+    again = SegmentStore.open(store.root, 5)
+    assert again.damaged == [merged.path]
+    assert said(again) == before
+
+
+def test_a_list_that_cannot_be_written_is_said_and_no_listed_file_goes(store: SegmentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = said(store)
+    monkeypatch.setattr("ingest.segments._replace", full)
+    with pytest.raises(Broken, match="No space left"):
+        store.compact(0.0)
+    with pytest.raises(Broken, match="No space left"):
+        store.compact(2 * LEAVING_SECONDS)
+    assert said(store) == before, "the old list still holds"
+    monkeypatch.undo()
+    store.compact(2 * LEAVING_SECONDS)
+    assert said(store) == before
+
+
+def test_a_run_that_cannot_be_written_waits_and_says_why(store: SegmentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = said(store)
+    monkeypatch.setattr(SegmentStore, "_merge", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    assert store.compact(0.0) == ()
+    assert "No space left" in str(store.unmerged)
+    assert (store.damaged, said(store)) == ([], before)
+    monkeypatch.undo()
+    assert len(store.compact(0.0)) == 1
+    assert store.unmerged is None

@@ -138,6 +138,17 @@ def test_attributes_stay_json_and_what_does_not_match_stays(before: str, after: 
     assert json.loads(row["attributes"]) == {"k": f'{before}"\\1{after}'}
 
 
+@pytest.mark.parametrize("body", ["[" * 100_000, '{"a":  1.50}', "[not json", '{"a": "b"', "{}", "[1e400]"])
+def test_a_body_that_no_rule_matches_stays_as_it_was_written(body: str) -> None:
+    request = ExportLogsServiceRequest()
+    request.resource_logs.add().scope_logs.add().log_records.add(time_unix_nano=10**18).body.string_value = body
+    engine = Wire(b"k")
+    engine.take(MINE, Signal.LOGS, request.SerializeToString(), 10**18)
+    rows = engine.drain()[MINE]
+    (row,) = redacted(rows, (Rule("r", "SECRET", "x"),)).tables["logs"].to_pylist()
+    assert row == rows.tables["logs"].to_pylist()[0]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
