@@ -1,0 +1,87 @@
+"""What queries need: sets of labels that may be infinite, and one use of one metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+Operator = Literal["sum", "min", "max", "group", "exists", "unique", "none"]
+"""What merges series above a selector. `exists`: only whether there is a series matters. `unique`: the query works only when
+there is one series a key, so nothing merges. `none`: nothing is merged, every series is seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """A set of label names: `names` alone, or every label but `names`. There is always a label that no query has named."""
+
+    names: frozenset[str] = frozenset()
+    all_except: bool = False
+
+    def __contains__(self, label: str) -> bool:
+        return (label in self.names) is not self.all_except
+
+    def __or__(self, other: LabelSet) -> LabelSet:
+        match self.all_except, other.all_except:
+            case False, False:
+                return LabelSet(self.names | other.names)
+            case True, True:
+                return LabelSet(self.names & other.names, True)
+            case True, False:
+                return LabelSet(self.names - other.names, True)
+            case _:
+                return LabelSet(other.names - self.names, True)
+
+    def __sub__(self, labels: frozenset[str]) -> LabelSet:
+        return LabelSet(self.names | labels, True) if self.all_except else LabelSet(self.names - labels)
+
+    def among(self, labels: frozenset[str]) -> frozenset[str]:
+        """Those of `labels` that are in the set."""
+        return labels - self.names if self.all_except else labels & self.names
+
+
+NO_LABEL = LabelSet()
+EVERY_LABEL = LabelSet(frozenset(), True)
+
+
+def only(*labels: str) -> LabelSet:
+    return LabelSet(frozenset(labels))
+
+
+def all_except(*labels: str) -> LabelSet:
+    return LabelSet(frozenset(labels), True)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What must hold of a metric's series for the removal of labels outside its demand to change nothing."""
+
+    kind: Literal["absent_or_removed", "must_be_absent", "counter", "no_reset", "non_zero", "alive", "zero_one", "functional"]
+    labels: frozenset[str]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One selector of one query: which metric it reads, and which labels the query needs of it.
+
+    `name` is exact in the form the query uses, or (`pattern`) an anchored RE2 pattern over names. `mentioned` are the labels that
+    the query names with it; `why` says for a label of `demand` by which rule it is needed (`*`: why every label is).
+    """
+
+    name: str
+    pattern: bool = False
+    mentioned: frozenset[str] = frozenset()
+    demand: LabelSet = EVERY_LABEL
+    operator: Operator = "none"
+    conditions: tuple[Condition, ...] = ()
+    why: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class NotUnderstood:
+    """Why a text was not understood, and the anchored patterns of every name it might read; none: any name."""
+
+    reason: str
+    touches: tuple[str, ...]
