@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from flowgate.telemetry import Signal
+
 Operator = Literal["sum", "min", "max", "group", "exists", "unique", "none"]
 """What merges series above a selector. `exists`: only whether there is a series matters. `unique`: the query works only when
 there is one series a key, so nothing merges. `none`: nothing is merged, every series is seen."""
@@ -66,8 +68,9 @@ class Condition:
 class Use:
     """One selector of one query: which metric it reads, and which labels the query needs of it.
 
-    `name` is exact in the form the query uses, or (`pattern`) an anchored RE2 pattern over names. `mentioned` are the labels that
-    the query names with it; `why` says for a label of `demand` by which rule it is needed (`*`: why every label is).
+    Of logs and traces there are no names: `name` is empty and `mentioned` are the attributes read. Of metrics, `name` is exact in the
+    form the query uses, or (`pattern`) an anchored RE2 pattern over names. `mentioned` are the labels that the query names with it; `why`
+    says for a label of `demand` by which rule it is needed (`*`: why every label is).
     """
 
     name: str
@@ -77,6 +80,7 @@ class Use:
     operator: Operator = "none"
     conditions: tuple[Condition, ...] = ()
     why: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    signal: Signal = Signal.METRICS
 
 
 @dataclass(frozen=True, slots=True)

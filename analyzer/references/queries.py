@@ -1,0 +1,102 @@
+"""What a document holds: queries in some language, and what could not be read. The one contract between document readers and languages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Literal
+
+from flowgate.usage import EVERY_LABEL, LabelSet, NotUnderstood, Operator, Use
+
+Json = dict[str, Any]
+Language = Literal["promql", "names", "datadog", "gcp_filter", "logql", "traceql"]
+"""`promql`: also MetricsQL, read leniently. `names`: the text is an anchored pattern over metric names, nothing else is asked."""
+Role = Literal["panel", "variable", "annotation", "alert", "recording_rule", "slo", "autoscaler", "executed", "explored", "federation"]
+"""`executed`: somebody ran it (query log). `explored`: a /series or /labels call. Every role but `recording_rule` is a root of liveness."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a recording rule writes: the metric's name, and the labels that the rule itself sets."""
+
+    name: str
+    labels: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One query in a document.
+
+    `text` is the query as written, the evidence. `expression` is what to evaluate where that differs (a template's window filled in).
+    `variables` are the values a variable of the document may take; one that is missing, or has none, is known at run time only.
+    `mentioned` are labels that the document reads from the query's output (legend, `$labels.x`, table columns).
+    `root` and `operator` say what is needed of the query's output: every label, unless the document says less (`label_values(m, L)`
+    needs L, and only whether a series exists). `explorable`: ad-hoc filters may add matchers when it runs.
+    """
+
+    language: Language
+    role: Role
+    where: str
+    text: str
+    rule: str | None = None
+    expression: str | None = None
+    variables: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    mentioned: frozenset[str] = frozenset()
+    root: LabelSet = EVERY_LABEL
+    operator: Operator = "none"
+    explorable: bool = False
+    records: Recorded | None = None
+    count: int = 1
+    last_seen: datetime | None = None
+
+    @property
+    def evaluated(self) -> str:
+        return self.text if self.expression is None else self.expression
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Something in a document that cannot be read. `touches`: anchored patterns of every name it might read; none: any name.
+
+    `narrowing`: it cannot hide a reader, it only lowers trust.
+    """
+
+    where: str
+    text: str
+    reason: str
+    touches: tuple[str, ...] = ()
+    narrowing: bool = False
+
+
+Item = Query | Unread
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One document as its reader sees it. `kind` is snake_case (`grafana_dashboard`, `prometheus_rules`, …); `owner` a folder, namespace
+    or team label, where the document names one."""
+
+    kind: str
+    id: str
+    title: str
+    items: tuple[Item, ...]
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A found document and its place: the path relative to the argument given, `path#key` inside lists and archives."""
+
+    path: str
+    found: Found
+
+
+JsonReader = Callable[[Json], Found | None]
+"""Reads one mapping (loaded JSON or YAML) if it is of its kind, or says None. Never raises on any value."""
+TextReader = Callable[[str], Found | None]
+"""Reads one whole text that is neither JSON nor YAML (logs), if it is of its kind, or says None. Never raises."""
+Answer = Sequence[Use] | NotUnderstood
+ReadQuery = Callable[[Query], Answer]
+"""Reads one query of its language. Never raises: what it does not understand it returns, with what the text might touch."""
