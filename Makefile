@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup.stamp
 ARGS ?=
 
-.PHONY: help setup gateway demo test test-unit test-tap test-api test-opamp test-ui lint types bench-peers lock docs clean
+.PHONY: help setup gateway promtool demo test test-unit test-tap test-api test-opamp test-ui lint types bench-peers lock docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,10 +24,13 @@ $(STAMP): requirements.lock pyproject.toml
 gateway: setup  ## Collector, Supervisor and node_exporter into gateway/build/
 	@gateway/build.sh
 
+promtool: setup  ## Prometheus' promtool, the judge of label demand, into gateway/build/
+	@gateway/build.sh promtool
+
 demo: setup gateway  ## the whole loop on real processes; ARGS=--once checks itself and exits
 	@$(BIN)/flowgate demo $(ARGS)
 
-test: setup gateway lint types  ## everything CI runs
+test: setup gateway promtool lint types  ## everything CI runs
 	$(BIN)/python -m pytest tests -m e2e
 	$(BIN)/python -m pytest tests -m "not e2e" -n 2
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the gateway's binaries into gateway/build/ from the committed modules: what go.mod names is downloaded and go.sum checks it.
-# Usage: build.sh [otelcol-flowgate] [opampsupervisor] [node_exporter] [telemetrygen] [benchcol]     (default: all but the last; one that is up to date is left alone)
+# Usage: build.sh [otelcol-flowgate] [opampsupervisor] [node_exporter] [telemetrygen] [benchcol] [promtool]     (default: all but the last two; one that is up to date is left alone)
 # Exit codes: 0 built or already there, 5 no toolchain or an unwritable folder.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
