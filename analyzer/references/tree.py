@@ -1,13 +1,19 @@
-"""A PromQL expression as plain values, free of the parser that made it: they cross a process border and are walked by pure code."""
+"""A PromQL expression as plain values, free of the parser that made it: they cross a process border and are walked by pure code.
+
+`SENTINEL` stands where a dashboard variable stood whose value is known at run time only. As a label (`by`, `on`, a matcher, a string that
+names a label) it is a label that nobody can name; inside a metric name or a value of `__name__` it is any text; as a function or an operator
+it is one that nobody knows. A label of which a variable is only a piece is read as the sentinel alone.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 MatchOp = Literal["=", "!=", "=~", "!~"]
+SENTINEL = "__fgvar__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +25,7 @@ class Matcher:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """`{…}`. `alternatives` are the groups of `or` (MetricsQL); a selector of PromQL has one."""
+    """`{…}`. `alternatives` are the groups of `or` (MetricsQL); a selector of PromQL has one, or none when it has no matcher."""
 
     name: str | None
     alternatives: tuple[tuple[Matcher, ...], ...]
@@ -36,16 +42,23 @@ class Subquery:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
+    """`more` are further series of MetricsQL's `sum(a, b)`; `limited` when its `limit N` keeps some output series only."""
+
     op: str
     without: bool
     labels: tuple[str, ...]
     expr: Node
     param: Node | None
+    more: tuple[Node, ...] = ()
+    limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """`on` is None when neither `on` nor `ignoring` is written. `many` says which side may have many series a key."""
+    """`on` is None when neither `on` nor `ignoring` is written, else whether it is `on`. `many` is the side that may have many series a key.
+
+    `op` may be one of MetricsQL's: `default`, `if`, `ifnot`.
+    """
 
     op: str
     returns_bool: bool
@@ -60,8 +73,11 @@ class Binary:
 
 @dataclass(frozen=True, slots=True)
 class Call:
+    """`keeps_names`: MetricsQL's `keep_metric_names`."""
+
     function: str
     args: tuple[Node, ...]
+    keeps_names: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,79 +96,149 @@ class Text:
 
 
 Node = Selector | Subquery | Aggregate | Binary | Call | Negated | Number | Text
-
-_OPS: dict[str, MatchOp] = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~"}
-
-
-def dumped(node: Any) -> list[Any]:
-    """A tree of promql-parser as nested lists of JSON values, a tag first."""
-    match type(node).__name__:
-        case "VectorSelector":
-            return _selector(node)
-        case "MatrixSelector":
-            return _selector(node.vector_selector)
-        case "AggregateExpr":
-            modifier = node.modifier
-            without = modifier is not None and str(modifier.type).endswith("Without")
-            param = None if node.param is None else dumped(node.param)
-            return ["a", str(node.op), without, list(modifier.labels) if modifier else [], dumped(node.expr), param]
-        case "BinaryExpr":
-            return ["b", str(node.op), *_matching(node.modifier), dumped(node.lhs), dumped(node.rhs)]
-        case "Call":
-            return ["c", node.func.name, [dumped(a) for a in node.args]]
-        case "NumberLiteral":
-            return ["n", repr(node.val)]
-        case "StringLiteral":
-            return ["t", node.val]
-        case "SubqueryExpr":
-            return ["q", dumped(node.expr)]
-        case "UnaryExpr":
-            return ["m", dumped(node.expr)]
-        case "ParenExpr":
-            return dumped(node.expr)
-        case kind:
-            raise ValueError(f"the parser returned a {kind}, which is not known")
+Dumped = list[Any]
+"""A node as nested lists of JSON values, a one-letter tag first."""
 
 
-def _selector(node: Any) -> list[Any]:
-    groups = [node.matchers.matchers, *node.matchers.or_matchers]
-    return ["s", node.name, [[[m.name, _OPS[str(m.op)], m.value] for m in group] for group in groups if group]]
+def label_of(text: str) -> str:
+    """A label of which a variable is a piece might be any."""
+    return SENTINEL if SENTINEL in text else text
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    match node:
+        case Aggregate():
+            return (node.expr, *([] if node.param is None else [node.param]), *node.more)
+        case Binary():
+            return (node.left, node.right)
+        case Call():
+            return node.args
+        case Subquery() | Negated():
+            return (node.expr,)
+        case _:
+            return ()
+
+
+# --- from promql-parser -------------------------------------------------------------------------------------------------------------
+
+_MATCH_OPS: Mapping[str, MatchOp] = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~"}
+_SIDES: Mapping[str, str] = {"VectorMatchCardinality.ManyToOne": "left", "VectorMatchCardinality.OneToMany": "right"}
+
+
+def dumped(node: Any) -> Dumped:
+    """A tree of promql-parser as values."""
+    write = _WRITERS.get(type(node).__name__)
+    if write is None:
+        raise ValueError(f"the parser returned a {type(node).__name__}, which is not known")
+    return write(node)
+
+
+def _selector(node: Any) -> Dumped:
+    found = node.matchers
+    groups = [found.matchers, *found.or_matchers]
+    return ["s", node.name, [[[label_of(m.name), _MATCH_OPS[str(m.op)], m.value] for m in group] for group in groups if group]]
+
+
+def _aggregate(node: Any) -> Dumped:
+    modifier = node.modifier
+    without = modifier is not None and str(modifier.type).endswith("Without")
+    labels = [] if modifier is None else _labels(modifier.labels)
+    return ["a", str(node.op), without, labels, dumped(node.expr), None if node.param is None else dumped(node.param), [], False]
+
+
+def _binary(node: Any) -> Dumped:
+    return ["b", str(node.op), *_matching(node.modifier), dumped(node.lhs), dumped(node.rhs)]
 
 
 def _matching(modifier: Any) -> list[Any]:
     if modifier is None:
         return [False, None, [], None, [], False]
-    card = str(modifier.card)
-    many = "left" if card.endswith("ManyToOne") else "right" if card.endswith("OneToMany") else None
-    on, labels = None, []
-    if modifier.matching is not None:
-        on, labels = str(modifier.matching.type).endswith("Include"), list(modifier.matching.labels)
-    fills = modifier.fill_values is not None and str(modifier.fill_values) != str(_no_fill())
-    return [bool(modifier.return_bool), on, labels, many, list(modifier.group_labels or []), fills]
+    matching, fills = modifier.matching, modifier.fill_values
+    on = None if matching is None else str(matching.type).endswith("Include")
+    labels = [] if matching is None else _labels(matching.labels)
+    filled = fills is not None and (fills.lhs is not None or fills.rhs is not None)
+    return [bool(modifier.return_bool), on, labels, _SIDES.get(str(modifier.card)), _labels(modifier.group_labels or ()), filled]
 
 
-def _no_fill() -> str:
-    return ""
+def _labels(labels: Iterable[str]) -> list[str]:
+    return [label_of(label) for label in labels]
+
+
+_WRITERS: Mapping[str, Callable[[Any], Dumped]] = {
+    "VectorSelector": _selector,
+    "MatrixSelector": lambda node: _selector(node.vector_selector),
+    "AggregateExpr": _aggregate,
+    "BinaryExpr": _binary,
+    "Call": lambda node: ["c", node.func.name, [dumped(a) for a in node.args], False],
+    "NumberLiteral": lambda node: ["n", repr(float(node.val))],
+    "StringLiteral": lambda node: ["t", node.val],
+    "SubqueryExpr": lambda node: ["q", dumped(node.expr)],
+    "UnaryExpr": lambda node: ["m", dumped(node.expr)],
+    "ParenExpr": lambda node: dumped(node.expr),
+}
+
+
+# --- across the process border ------------------------------------------------------------------------------------------------------
+
+
+def written(node: Node) -> Dumped:
+    """What `loaded` reads back as the same node."""
+    match node:
+        case Selector():
+            return ["s", node.name, [[[m.label, m.op, m.value] for m in group] for group in node.alternatives]]
+        case Aggregate():
+            param = None if node.param is None else written(node.param)
+            more = [written(each) for each in node.more]
+            return ["a", node.op, node.without, list(node.labels), written(node.expr), param, more, node.limited]
+        case Binary():
+            matching = [node.returns_bool, node.on, list(node.labels), node.many, list(node.include), node.fills]
+            return ["b", node.op, *matching, written(node.left), written(node.right)]
+        case Call():
+            return ["c", node.function, [written(a) for a in node.args], node.keeps_names]
+        case Number():
+            return ["n", repr(node.value)]
+        case Text():
+            return ["t", node.value]
+        case Subquery():
+            return ["q", written(node.expr)]
+        case Negated():
+            return ["m", written(node.expr)]
 
 
 def loaded(value: Sequence[Any]) -> Node:
-    """The values behind what `dumped` wrote."""
-    match value:
-        case ["s", name, groups]:
-            return Selector(name, tuple(tuple(Matcher(*m) for m in group) for group in groups))
-        case ["a", op, without, labels, expr, param]:
-            return Aggregate(op, without, tuple(labels), loaded(expr), None if param is None else loaded(param))
-        case ["b", op, returns_bool, on, labels, many, include, fills, left, right]:
-            return Binary(op, returns_bool, on, tuple(labels), many, tuple(include), fills, loaded(left), loaded(right))
-        case ["c", function, args]:
-            return Call(function, tuple(loaded(a) for a in args))
-        case ["n", number]:
-            return Number(float(number))
-        case ["t", text]:
-            return Text(text)
-        case ["q", expr]:
-            return Subquery(loaded(expr))
-        case ["m", expr]:
-            return Negated(loaded(expr))
-        case _:
-            raise ValueError(f"not a tree: {str(value)[:80]}")
+    """The node behind what `dumped` or `written` wrote. Raises ValueError on anything else."""
+    try:
+        return _READERS[value[0]](*value[1:])
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a tree: {str(value)[:80]}") from error
+
+
+def _load_selector(name: str | None, groups: list[list[list[str]]]) -> Node:
+    return Selector(name, tuple([tuple([_load_matcher(*m) for m in group]) for group in groups]))
+
+
+def _load_matcher(label: str, op: MatchOp, value: str) -> Matcher:
+    return Matcher(label, op, value)
+
+
+def _load_aggregate(*value: Any) -> Node:
+    op, without, labels, expr, param, more, limited = value
+    further = tuple([loaded(each) for each in more])
+    return Aggregate(op, without, tuple(labels), loaded(expr), None if param is None else loaded(param), further, limited)
+
+
+def _load_binary(*value: Any) -> Node:
+    op, returns_bool, on, labels, many, include, fills, left, right = value
+    return Binary(op, returns_bool, on, tuple(labels), many, tuple(include), fills, loaded(left), loaded(right))
+
+
+_READERS: Mapping[str, Callable[..., Node]] = {
+    "s": _load_selector,
+    "a": _load_aggregate,
+    "b": _load_binary,
+    "c": lambda function, args, keeps_names: Call(function, tuple([loaded(a) for a in args]), keeps_names),
+    "n": lambda number: Number(float(number)),
+    "t": Text,
+    "q": lambda expr: Subquery(loaded(expr)),
+    "m": lambda expr: Negated(loaded(expr)),
+}

@@ -1,0 +1,96 @@
+"""PromQL as documents hold it, with variables, to trees; and which metrics a selector of a tree reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from analyzer.references import patterns
+from analyzer.references.patterns import too_wide
+from analyzer.references.substitution import spellings
+from analyzer.references.tokens import touched
+from analyzer.references.tree import SENTINEL, Matcher, Node, Selector
+from flowgate.usage import NotUnderstood
+
+__all__ = ["Parse", "Parsed", "names_of", "read_trees", "too_wide"]
+
+Parse = Callable[[Sequence[str]], Sequence[Node | NotUnderstood]]
+"""Parses finished expressions (no variables): an answer for every one, whatever happens."""
+Variables = Mapping[str, tuple[str, ...]]
+_NAME = "__name__"
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """One tree for each choice of the variables' values; all of them are read."""
+
+    trees: tuple[Node, ...]
+
+
+def read_trees(queries: Sequence[tuple[str, Variables]], parse: Parse) -> list[Parsed | NotUnderstood]:
+    """An answer for each query. Every distinct text goes to the parser once; the first spellings of all queries in one batch, then the
+    second spellings of those that did not parse, and so on."""
+    choices = [spellings(text, variables) for text, variables in queries]
+    answers: dict[str, Node | NotUnderstood] = {}
+    for asked in iter(lambda: _next_round(choices, answers), []):
+        answers.update(zip(asked, parse(asked), strict=True))
+    return [_joined(text, each, answers) for (text, _), each in zip(queries, choices, strict=True)]
+
+
+def _next_round(choices: Sequence[list[list[str]]], answers: Mapping[str, Node | NotUnderstood]) -> list[str]:
+    """Of every choice that no tree was found for the first spelling that was not tried."""
+    return list(dict.fromkeys(text for choice in choices for tries in choice for text in _untried(tries, answers)))
+
+
+def _untried(tries: Sequence[str], answers: Mapping[str, Node | NotUnderstood]) -> Iterator[str]:
+    for text in tries:
+        if text not in answers:
+            yield text
+            return
+        if not isinstance(answers[text], NotUnderstood):
+            return
+
+
+def _joined(text: str, choices: list[list[str]], answers: Mapping[str, Node | NotUnderstood]) -> Parsed | NotUnderstood:
+    """The first tree of every choice; one choice without any makes the whole not understood."""
+    trees: list[Node] = []
+    for tries in choices:
+        answer = _first(tries, answers)
+        if isinstance(answer, NotUnderstood):
+            return NotUnderstood(answer.reason, touched(text))
+        trees.append(answer)
+    return Parsed(tuple(dict.fromkeys(trees)))
+
+
+def _first(tries: Sequence[str], answers: Mapping[str, Node | NotUnderstood]) -> Node | NotUnderstood:
+    tried = [answers[text] for text in tries if text in answers]
+    return next((a for a in tried if not isinstance(a, NotUnderstood)), tried[0])
+
+
+# --- names --------------------------------------------------------------------------------------------------------------------------
+
+
+def names_of(selector: Selector) -> tuple[frozenset[str], frozenset[str]]:
+    """The exact names and the anchored patterns that a selector reads; `.*` when it may read every metric."""
+    exact: set[str] = set()
+    open_ended: set[str] = set()
+    for group in selector.alternatives or ((),):
+        names, found = _names(selector.name, [m for m in group if m.label == _NAME])
+        exact |= names
+        open_ended |= found
+    return frozenset(exact), frozenset(open_ended)
+
+
+def _names(name: str | None, matchers: Sequence[Matcher]) -> tuple[frozenset[str], frozenset[str]]:
+    """Several positive matchers are joined: more than the selector reads, never less."""
+    said = [] if name is None else [_exact(name)]
+    said += [_exact(m.value) if m.op == "=" else patterns.told_apart(m.value) for m in matchers if m.op in ("=", "=~")]
+    if not any(names or found for names, found in said):
+        return frozenset(), frozenset({patterns.ANY_NAME})
+    return frozenset().union(*(n for n, _ in said)), frozenset().union(*(f for _, f in said))
+
+
+def _exact(value: str) -> tuple[frozenset[str], frozenset[str]]:
+    if SENTINEL in value:
+        return frozenset(), frozenset({patterns.of_name(value)})
+    return frozenset({value} - {""}), frozenset()
