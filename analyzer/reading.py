@@ -9,6 +9,8 @@ import re2
 
 from analyzer.naming import Part, candidates
 from flowgate.advice import BlindSpot, Evidence, MetricProfile, Policy, Reference, Usage
+from flowgate.telemetry import Signal
+from flowgate.usage import Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +20,19 @@ class Reading:
     prom_names: tuple[str, ...]
     references: tuple[Reference, ...]
     parts: frozenset[Part]
-    labels: frozenset[str]
-    """Prometheus labels mentioned with the metric; `*` when any label might be."""
+    uses: tuple[Use, ...]
+    """What each of those needs of the metric."""
     hiding: tuple[BlindSpot, ...]
     narrowing: tuple[BlindSpot, ...]
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
         return tuple(r.evidence for r in self.references)
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """Prometheus labels mentioned with the metric."""
+        return frozenset(label for use in self.uses for label in use.mentioned)
 
 
 @dataclass(slots=True)
@@ -34,42 +41,49 @@ class Readers:
 
     usage: Usage
     narrowing: tuple[BlindSpot, ...]
-    _by_name: dict[str, list[Reference]] = field(default_factory=dict[str, list[Reference]])
-    _patterns: list[tuple[str, Pattern, Reference]] = field(default_factory=list["tuple[str, Pattern, Reference]"])
+    _by_name: dict[str, list[tuple[Reference, Use]]] = field(default_factory=dict[str, "list[tuple[Reference, Use]]"])
+    _patterns: list[tuple[Pattern, Reference, Use]] = field(default_factory=list["tuple[Pattern, Reference, Use]"])
     _hiding: list[tuple[list[Pattern], BlindSpot]] = field(default_factory=list["tuple[list[Pattern], BlindSpot]"])
 
     @classmethod
     def over(cls, usage: Usage, narrowing: Sequence[BlindSpot]) -> Readers:
         made = cls(usage, tuple(narrowing))
         for reference in usage.references:
-            for name in reference.metrics:
-                made._by_name.setdefault(name, []).append(reference)
-            made._patterns.extend((p, compiled(p), reference) for p in sorted(reference.patterns))
+            for use in reference.uses:
+                made._index(reference, use)
         for spot in usage.blind_spots:
             if spot.kind == "hiding":
                 made._hiding.append(([compiled(p) for p in spot.touches], spot))
         return made
+
+    def _index(self, reference: Reference, use: Use) -> None:
+        if use.signal is not Signal.METRICS:
+            return
+        if use.pattern:
+            self._patterns.append((compiled(use.name), reference, use))
+        else:
+            self._by_name.setdefault(use.name, []).append((reference, use))
 
     def of(self, metric: MetricProfile) -> Reading:
         """Exact names hit by equality, patterns by full match; a hit on any part reads the metric."""
         names = candidates(metric.metric, metric.unit, metric.kind, metric.monotonic)
         found: dict[int, Reference] = {}
         parts: set[Part] = set()
-        labels: set[str] = set()
-        for key, reference, part in self._hits(names):
+        uses: list[Use] = []
+        for reference, use, part in self._hits(names):
             found[id(reference)] = reference
             parts.add(part)
-            labels |= reference.labels.get(key, frozenset())
+            uses.append(use)
         hiding = tuple(spot for patterns, spot in self._hiding if not patterns or _any_match(patterns, names))
-        return Reading(tuple(names), tuple(found.values()), frozenset(parts), frozenset(labels), hiding, self.narrowing)
+        return Reading(tuple(names), tuple(found.values()), frozenset(parts), tuple(uses), hiding, self.narrowing)
 
-    def _hits(self, names: Mapping[str, Part]) -> Iterable[tuple[str, Reference, Part]]:
+    def _hits(self, names: Mapping[str, Part]) -> Iterable[tuple[Reference, Use, Part]]:
         for name, part in names.items():
-            for reference in self._by_name.get(name, ()):
-                yield name, reference, part
-            for text, pattern, reference in self._patterns:
+            for reference, use in self._by_name.get(name, ()):
+                yield reference, use, part
+            for pattern, reference, use in self._patterns:
                 if pattern.fullmatch(name):
-                    yield text, reference, part
+                    yield reference, use, part
 
 
 class Pattern:

@@ -11,6 +11,7 @@ from typing import Literal
 from flowgate.ids import FindingId, OrgId, RecommendationId, WaiverId
 from flowgate.money import Cost, Estimated, Volume
 from flowgate.telemetry import Kind, Signal, Temporality, Window
+from flowgate.usage import Use
 
 # --- what is sent ------------------------------------------------------------------------------------------------------------
 
@@ -88,13 +89,26 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One expression that reads metrics: by exact Prometheus name, or by an anchored RE2 pattern over names."""
+    """One query that reads something: where it stands, and what it needs of each metric.
+
+    `recorded` is the metric that a recording rule writes; it is `live` when something that is not itself such a rule reads that, at
+    however many removes. `count` and `last_seen` are of executed queries.
+    """
 
     evidence: Evidence
-    metrics: frozenset[str]
-    patterns: frozenset[str]
-    labels: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
-    """Labels mentioned (matchers, by, on, legend), by metric name or pattern; `*` for labels of no one metric."""
+    uses: tuple[Use, ...]
+    recorded: str | None = None
+    live: bool = True
+    count: int = 1
+    last_seen: datetime | None = None
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        return frozenset(u.name for u in self.uses if u.signal is Signal.METRICS and not u.pattern)
+
+    @property
+    def patterns(self) -> frozenset[str]:
+        return frozenset(u.name for u in self.uses if u.signal is Signal.METRICS and u.pattern)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +125,32 @@ class BlindSpot:
 
 
 @dataclass(frozen=True, slots=True)
+class UsageDocument:
+    """One dashboard, rule file, …: `path` is relative to the argument that was given (`path#key` inside lists and archives)."""
+
+    path: str
+    id: str
+    kind: str
+    title: str
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
-    """What all documents together read, and what could not be read."""
+    """What all documents together read, and what could not be read.
+
+    `recorded` says of each metric that a rule writes whether it is live. `everywhere` are labels that are listed over all metrics
+    (`label_values(L)`). `skipped` are paths that hold nothing that reads telemetry, with the reason.
+    """
 
     references: tuple[Reference, ...]
     blind_spots: tuple[BlindSpot, ...]
-    documents: tuple[str, ...]
+    documents: tuple[UsageDocument, ...]
     expressions: int = 0
     understood: int = 0
+    recorded: Mapping[str, bool] = field(default_factory=dict[str, bool])
+    everywhere: Mapping[str, Evidence] = field(default_factory=dict[str, Evidence])
+    skipped: tuple[tuple[str, str], ...] = ()
 
 
 # --- judgement ---------------------------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def all_except(*labels: str) -> LabelSet:
 class Condition:
     """What must hold of a metric's series for the removal of labels outside its demand to change nothing."""
 
-    kind: Literal["absent_or_removed", "must_be_absent", "counter", "no_reset", "non_zero", "alive", "zero_one", "functional"]
+    kind: Literal["absent_or_removed", "must_be_absent", "counter", "no_reset", "non_zero", "alive", "zero_one", "functional", "recorded"]
     labels: frozenset[str]
     reason: str
 
@@ -69,8 +69,9 @@ class Use:
     """One selector of one query: which metric it reads, and which labels the query needs of it.
 
     Of logs and traces there are no names: `name` is empty and `mentioned` are the attributes read. Of metrics, `name` is exact in the
-    form the query uses, or (`pattern`) an anchored RE2 pattern over names. `mentioned` are the labels that the query names with it; `why`
-    says for a label of `demand` by which rule it is needed (`*`: why every label is).
+    form the query uses, or (`pattern`) an anchored RE2 pattern over names. `mentioned` are the labels that the query names with it;
+    `overwritten` those that the query sets anew between this selector and what merges or matches above it: the metric's own must be
+    absent, or among the removed. `why` says for a label of `demand` by which rule it is needed (`*`: why every label is).
     """
 
     name: str
@@ -78,6 +79,7 @@ class Use:
     mentioned: frozenset[str] = frozenset()
     demand: LabelSet = EVERY_LABEL
     operator: Operator = "none"
+    overwritten: frozenset[str] = frozenset()
     conditions: tuple[Condition, ...] = ()
     why: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     signal: Signal = Signal.METRICS

@@ -11,7 +11,8 @@ from ryaml import loads_all as yaml_loads_all  # pyright: ignore[reportPrivateIm
 from analyzer.references.grafana import Expression, Item, Unread, dashboard_of, read_dashboard
 from analyzer.references.promql import Answer, NotUnderstood, Parse, read_expressions
 from analyzer.references.rules import groups_of, read_groups
-from flowgate.advice import BlindSpot, Evidence, Reference, Usage
+from flowgate.advice import BlindSpot, Evidence, Reference, Usage, UsageDocument
+from flowgate.usage import Use
 
 MAX_DOCUMENT_BYTES = 5 * 2**20
 MAX_TEXT = 2_000
@@ -30,7 +31,8 @@ def read_documents(documents: Sequence[tuple[str, str]], parse: Parse) -> Usage:
             spots.append(BlindSpot("hiding", answer.reason, path, item.where, item.text[:MAX_TEXT], answer.touches))
         else:
             references.append(_reference(path, item, answer))
-    return Usage(tuple(references), tuple(spots), tuple(p for p, _ in documents), len(expressions), len(references))
+    named = tuple(UsageDocument(p, p, "document", p) for p, _ in documents)
+    return Usage(tuple(references), tuple(spots), named, len(expressions), len(references))
 
 
 def read_document(text: str) -> Iterator[Item]:
@@ -71,7 +73,10 @@ def _reference(path: str, item: Expression, answer: Answer) -> Reference:
     assert not isinstance(answer, NotUnderstood)
     panel = item.where if item.rule is None else None
     labels = {name: said | item.extra_labels for name, said in answer.labels.items()}
-    return Reference(Evidence(item.kind, path, panel, item.text[:MAX_TEXT], item.rule), answer.metrics, answer.patterns, labels)
+    none = frozenset[str]()
+    exact = tuple(Use(name, False, labels.get(name, none)) for name in sorted(answer.metrics))
+    patterns = tuple(Use(name, True, labels.get(name, none)) for name in sorted(answer.patterns))
+    return Reference(Evidence(item.kind, path, panel, item.text[:MAX_TEXT], item.rule), exact + patterns)
 
 
 def _unread(path: str, item: Unread) -> BlindSpot:
