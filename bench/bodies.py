@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import random
+import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
@@ -25,17 +28,66 @@ Point = tuple[int, int, int]
 """Pod, metric, series."""
 
 
-def scrapes(pods: int, scrapes: int, points: int, now_ns: int, order: str = "kept", fresh: bool = False) -> list[bytes]:
-    """Requests of `points` points each over `pods * 500` series; `order` is kept or shuffled; with `fresh` every point is a new series."""
+MARK = "@@@@@@@@"
+"""Where `Numbered` writes a number: eight hexadecimal digits of a label of every point."""
+MARK_NS = 1_612_345_678_987_654_321
+"""And where it writes the time."""
+
+
+def scrapes(pods: int, scrapes: int, points: int, now_ns: int, order: str = "kept") -> list[bytes]:
+    """Requests of `points` points each over `pods * 500` series; `order` is kept or shuffled."""
     dice = random.Random(7)
     made: list[bytes] = []
     for scrape in range(scrapes):
         listed = _listed(pods, dice if order == "shuffled" else None)
-        time_ns = now_ns - (scrapes - scrape) * SCRAPE_NS
-        salt = f"-{scrape}" if fresh else ""
-        parts = (listed[at : at + points] for at in range(0, len(listed), points))
-        made.extend(_request(part, time_ns, dice, salt).SerializeToString() for part in parts)
+        made.extend(_cut(listed, points, now_ns - (scrapes - scrape) * SCRAPE_NS, dice, ""))
     return made
+
+
+def templates(pods: int, points: int) -> list[bytes]:
+    """Requests for `Numbered`."""
+    return list(_cut(_listed(pods, None), points, MARK_NS, random.Random(7), MARK))
+
+
+def _cut(listed: list[Point], points: int, time_ns: int, dice: random.Random, mark: str) -> Iterator[bytes]:
+    parts = (listed[at : at + points] for at in range(0, len(listed), points))
+    return (_request(part, time_ns, dice, mark).SerializeToString() for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A request that is written anew for each sending: each point gets a number, which makes it a series of its own, and the present time."""
+
+    template: bytes
+    labels: Any
+    times: Any
+
+    @classmethod
+    def of(cls, template: bytes) -> Numbered:
+        return cls(template, _places(template, MARK.encode()), _places(template, struct.pack("<Q", MARK_NS)))
+
+    @property
+    def points(self) -> int:
+        return self.labels.shape[0]
+
+    def body(self, first: int, most: int, time_ns: int) -> bytes:
+        """Points numbered from `first` on, modulo `most`."""
+        made = np.frombuffer(self.template, np.uint8).copy()
+        numbers = ((first + np.arange(self.points)) % most).astype(">u4")
+        made[self.labels] = _DIGITS[numbers.view(np.uint8).reshape(-1, 4)].reshape(-1, 8)
+        made[self.times] = np.array([time_ns], "<u8").view(np.uint8)
+        return made.tobytes()
+
+
+_DIGITS = np.frombuffer(b"".join(b"%02x" % n for n in range(256)), np.uint8).reshape(256, 2)
+
+
+def _places(body: bytes, needle: bytes) -> Any:
+    """Indices of the eight bytes of every occurrence, a row each."""
+    found, at = list[int](), -1
+    while (at := body.find(needle, at + 1)) >= 0:
+        found.append(at)
+    return np.array(found)[:, None] + np.arange(8)
 
 
 def _listed(pods: int, dice: random.Random | None) -> list[Point]:
@@ -47,7 +99,7 @@ def _listed(pods: int, dice: random.Random | None) -> list[Point]:
     return [(p, m, s) for p in mixed(pods) for m in mixed(METRICS) for s in mixed(SERIES)]
 
 
-def _request(points: list[Point], time_ns: int, dice: random.Random, salt: str) -> Any:
+def _request(points: list[Point], time_ns: int, dice: random.Random, mark: str) -> Any:
     request = ExportMetricsServiceRequest()
     pod = metric = -1
     scoped: Any = None
@@ -63,7 +115,7 @@ def _request(points: list[Point], time_ns: int, dice: random.Random, salt: str) 
             data = _metric(scoped, m)
             metric = m
         point = data.data_points.add(start_time_unix_nano=time_ns - 3600 * 10**9, time_unix_nano=time_ns)
-        _attributes(point.attributes, _series(p, m, s, salt))
+        _attributes(point.attributes, _series(p, m, s, mark))
         _value(point, m, dice)
     return request
 
@@ -105,7 +157,7 @@ def _resource(p: int) -> Iterator[tuple[str, str]]:
     }.items()  # fmt: skip
 
 
-def _series(p: int, m: int, s: int, salt: str) -> Iterator[tuple[str, str | int | bool]]:
+def _series(p: int, m: int, s: int, mark: str) -> Iterator[tuple[str, str | int | bool]]:
     part = PARTS[(s + m) % len(PARTS)]
     yield "http.request.method", METHODS[s % 5]
     yield "http.response.status_code", CODES[s % len(CODES)]
@@ -116,8 +168,8 @@ def _series(p: int, m: int, s: int, salt: str) -> Iterator[tuple[str, str | int 
         yield "network.protocol.version", "1.1" if s % 2 else "2"
     if m % 3 == 0:
         yield "tls.established", bool(s % 2)
-    if m % 10 in (3, 7) or salt:
-        yield "session.id", _hex("session", p, m, s, salt)
+    if m % 10 in (3, 7) or mark:
+        yield "session.id", mark or _hex("session", p, m, s)
 
 
 def _attributes(holder: Any, pairs: Iterator[tuple[str, str | int | bool]] | Iterator[tuple[str, str]]) -> None:

@@ -58,15 +58,19 @@ def compare(name: str, bodies: Sequence[bytes], points: int, now: int, at_least:
     ]
 
 
-def main() -> None:
+def bars() -> list[Bar]:
     now = time.time_ns()
     kept = scrapes(100, 1, 1000, now)
-    bars = compare("order_kept", kept, 50_000, now, 10)
-    bars += compare("order_kept_8000", scrapes(96, 1, 8000, now), 48_000, now, 10)
-    bars += compare("shuffled_50k", scrapes(100, 1, 1000, now, "shuffled"), 50_000, now, 8, before=kept)
+    found = compare("order_kept", kept, 50_000, now, 10)
+    found += compare("order_kept_8000", scrapes(96, 1, 8000, now), 48_000, now, 10)
+    found += compare("shuffled_50k", scrapes(100, 1, 1000, now, "shuffled"), 50_000, now, 8, before=kept)
     many = scrapes(2000, 2, 8000, now, "shuffled")
-    bars += compare("unpredictable_1m", many[125:], 1_000_000, now, 3, before=many[:125])
-    show(bars)
+    found += compare("unpredictable_1m", many[125:], 1_000_000, now, 3, before=many[:125])
+    return found
+
+
+def main() -> None:
+    show(bars())
 
 
 if __name__ == "__main__":

@@ -1,25 +1,77 @@
-"""`python -m bench.loader`: drives one OTLP receiver with the bodies of a file, as fast as it answers or at a rate; prints what it saw as JSON.
+"""`python -m bench.loader`: drives OTLP receivers with the bodies of files, as fast as they answer or at a rate.
 
-HTTP goes over plain sockets with requests made beforehand, gRPC over grpcio: the loader must not be what is measured.
+One order a line on stdin, one answer a line on stdout, both JSON (`Order`, `Seen`). HTTP goes over plain sockets with requests made
+beforehand, gRPC over grpcio: the loader must not be what is measured, so it says how much of its own core it used.
 """
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import os
 import socket
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Literal, cast
 
 import grpc
 
+from bench.bodies import Numbered
+
 SERVICE = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
-Send = Callable[[int], bool]
-"""Sends one body; False when the server asked to come back later."""
+PAUSE_SECONDS = 0.05
+"""After a refusal."""
+
+Answer = Literal["taken", "refused", "refused for good"]
+Send = Callable[[bytes], Answer]
+Body = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to send where, and for how long. `series`: points are numbered anew in each request, over so many series, at the present time."""
+
+    bodies: str
+    transport: str
+    port: int
+    pid: int
+    seconds: float = 2.0
+    warm: float = 0.3
+    zipped: bool = False
+    connections: int = 4
+    rate: float = 0.0
+    """Requests a second; 0 for as fast as can be."""
+    series: int = 0
+
+
+@dataclass(slots=True)
+class Seen:
+    """What came of an order. `refused_for_good`: refusals that do not say when to come back."""
+
+    requests: int = 0
+    refused: int = 0
+    refused_for_good: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    """Of the server."""
+    loader_share: float = 0.0
+    """Of the loader's core that it used."""
+    p99: float = 0.0
+    slowest: float = 0.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """One connection's."""
+
+    latencies: list[float] = field(default_factory=list[float])
+    refused: int = 0
+    refused_for_good: int = 0
 
 
 def write(path: Path, bodies: Sequence[bytes]) -> None:
@@ -29,82 +81,113 @@ def write(path: Path, bodies: Sequence[bytes]) -> None:
             file.write(len(body).to_bytes(8, "little") + body)
 
 
-def read(path: Path) -> list[bytes]:
-    data, at, bodies = path.read_bytes(), 0, []
+@cache
+def read(path: str) -> tuple[bytes, ...]:
+    data, at, bodies = Path(path).read_bytes(), 0, list[bytes]()
     while at < len(data):
         size = int.from_bytes(data[at : at + 8], "little")
         bodies.append(data[at + 8 : at + 8 + size])
         at += 8 + size
-    return bodies
+    return tuple(bodies)
 
 
-def over_http(port: int, bodies: Sequence[bytes], zipped: bool) -> Callable[[], Send]:
-    encoding = "Content-Encoding: gzip\r\n" if zipped else ""
+@cache
+def zipped(path: str) -> tuple[bytes, ...]:
+    return tuple(gzip.compress(body, 6) for body in read(path))
+
+
+@cache
+def requests(path: str, squeezed: bool) -> tuple[bytes, ...]:
+    """Whole HTTP requests."""
+    return tuple(_head(len(b), squeezed) + b for b in (zipped(path) if squeezed else read(path)))
+
+
+def _head(size: int, squeezed: bool) -> bytes:
+    encoding = "Content-Encoding: gzip\r\n" if squeezed else ""
     head = f"POST /v1/metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-protobuf\r\n{encoding}Content-Length: "
-    sent = [gzip.compress(b, 6) if zipped else b for b in bodies]
-    requests = [f"{head}{len(b)}\r\n\r\n".encode() + b for b in sent]
-
-    def connect() -> Send:
-        connection = socket.create_connection(("127.0.0.1", port))
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-        def send(number: int) -> bool:
-            connection.sendall(requests[number % len(requests)])
-            answer = connection.recv(65536)
-            if not answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 429", b"HTTP/1.1 503")):
-                raise SystemExit(answer[:200].decode(errors="replace"))
-            return answer.startswith(b"HTTP/1.1 200")
-
-        return send
-
-    return connect
+    return f"{head}{size}\r\n\r\n".encode()
 
 
-def over_grpc(port: int, bodies: Sequence[bytes], zipped: bool) -> Callable[[], Send]:
-    compression = grpc.Compression.Gzip if zipped else grpc.Compression.NoCompression
+def source(order: Order) -> Body:
+    """What the n-th sending of an order sends."""
+    http = order.transport == "http"
+    if not order.series:
+        made = requests(order.bodies, order.zipped) if http else read(order.bodies)
+        return lambda number: made[number % len(made)]
+    templates = [Numbered.of(body) for body in read(order.bodies)]
+    points = templates[0].points
 
-    def connect() -> Send:
-        options = [("grpc.max_send_message_length", 64 << 20), ("grpc.use_local_subchannel_pool", 1)]
-        call = grpc.insecure_channel(f"127.0.0.1:{port}", options=options).unary_unary(SERVICE)
+    def numbered(number: int) -> bytes:
+        body = templates[number % len(templates)].body(number * points, order.series, time.time_ns())
+        return _head(len(body), False) + body if http else body
 
-        def send(number: int) -> bool:
-            try:
-                call(bodies[number % len(bodies)], compression=compression, wait_for_ready=True, timeout=30)
-            except grpc.RpcError as error:
-                if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
-                    raise
-                return False
-            return True
-
-        return send
-
-    return connect
+    return numbered
 
 
-def drive(connect: Callable[[], Send], seconds: float, connections: int, rate: float) -> list[float]:
-    """Latencies in seconds, of every request sent in `seconds` over so many connections; `rate` in requests a second, 0 for as fast as can be."""
-    seen: list[list[float]] = [[] for _ in range(connections)]
-    begin = time.perf_counter()
+def over_http(port: int) -> Send:
+    connection = socket.create_connection(("127.0.0.1", port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def send(request: bytes) -> Answer:
+        connection.sendall(request)
+        answer = connection.recv(65536)
+        if answer.startswith(b"HTTP/1.1 200"):
+            return "taken"
+        if answer.startswith((b"HTTP/1.1 429", b"HTTP/1.1 503")):
+            return "refused" if b"retry-after:" in answer.lower() else "refused for good"
+        raise SystemExit(answer[:200].decode(errors="replace"))
+
+    return send
+
+
+def over_grpc(port: int, squeezed: bool) -> Send:
+    options = [("grpc.max_send_message_length", 64 << 20), ("grpc.use_local_subchannel_pool", 1)]
+    call = grpc.insecure_channel(f"127.0.0.1:{port}", options=options).unary_unary(SERVICE)
+    compression = grpc.Compression.Gzip if squeezed else grpc.Compression.NoCompression
+
+    def send(body: bytes) -> Answer:
+        try:
+            call(body, compression=compression, wait_for_ready=True, timeout=60)
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise
+            told = dict(cast("Iterable[tuple[str, bytes]]", error.trailing_metadata() or ()))
+            return "refused" if "grpc-status-details-bin" in told else "refused for good"
+        return "taken"
+
+    return send
+
+
+def drive(order: Order, seconds: float, rate: float) -> list[Tally]:
+    """One tally a connection. At a rate, latency counts from when a request was due."""
+    seen = [Tally() for _ in range(order.connections)]
+    body, begin = source(order), time.perf_counter()
 
     def one(number: int) -> None:
-        send, sent, mine = connect(), number, seen[number]
+        send = over_http(order.port) if order.transport == "http" else over_grpc(order.port, order.zipped)
+        sent, mine = number, seen[number]
         while (now := time.perf_counter()) - begin < seconds:
             due = begin + sent / rate if rate else now
             if due > now:
-                time.sleep(min(due - now, 0.05))
+                time.sleep(min(due - now, PAUSE_SECONDS))
                 continue
-            if not send(sent):
-                time.sleep(0.05)
-                continue
-            mine.append(time.perf_counter() - max(due, begin))
-            sent += connections
+            match send(body(sent)):
+                case "taken":
+                    mine.latencies.append(time.perf_counter() - max(due, begin))
+                    sent += order.connections
+                case "refused":
+                    mine.refused += 1
+                    time.sleep(PAUSE_SECONDS)
+                case _:
+                    mine.refused_for_good += 1
+                    time.sleep(PAUSE_SECONDS)
 
-    threads = [threading.Thread(target=one, args=(n,)) for n in range(connections)]
+    threads = [threading.Thread(target=one, args=(n,)) for n in range(order.connections)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return [latency for mine in seen for latency in mine]
+    return seen
 
 
 def cpu_seconds(pid: int) -> float:
@@ -113,35 +196,29 @@ def cpu_seconds(pid: int) -> float:
     return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("bodies", type=Path)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--transport", choices=("http", "grpc"), required=True)
-    parser.add_argument("--gzip", action="store_true")
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--warm", type=float, default=0.5)
-    parser.add_argument("--connections", type=int, default=4)
-    parser.add_argument("--rate", type=float, default=0.0)
-    parser.add_argument("--pid", type=int, default=0)
-    parser.add_argument("--core", type=int, default=1)
-    args = parser.parse_args()
-    os.sched_setaffinity(0, {args.core})
-    bodies = read(args.bodies)
-    connect = (over_http if args.transport == "http" else over_grpc)(args.port, bodies, args.gzip)
-    if args.warm:
-        drive(connect, args.warm, args.connections, 0)
-    cpu, began = cpu_seconds(args.pid) if args.pid else 0.0, time.perf_counter()
-    latencies = sorted(drive(connect, args.seconds, args.connections, args.rate))
+def run(order: Order) -> Seen:
+    if order.warm:
+        drive(order, order.warm, 0)
+    cpu, began, own = cpu_seconds(order.pid), time.perf_counter(), time.process_time()
+    tallies = drive(order, order.seconds, order.rate)
     wall = time.perf_counter() - began
-    used = cpu_seconds(args.pid) - cpu if args.pid else 0.0
-    p99 = latencies[int(len(latencies) * 0.99)] if latencies else 0.0
-    print(
-        json.dumps(
-            {"requests": len(latencies), "seconds": wall, "cpu_seconds": used, "p99": p99, "bytes": sum(map(len, bodies)) / len(bodies)}
-        )
+    latencies = sorted(x for t in tallies for x in t.latencies)
+    return Seen(
+        requests=len(latencies),
+        refused=sum(t.refused for t in tallies),
+        refused_for_good=sum(t.refused_for_good for t in tallies),
+        seconds=wall,
+        cpu_seconds=cpu_seconds(order.pid) - cpu,
+        loader_share=(time.process_time() - own) / wall,
+        p99=latencies[int(len(latencies) * 0.99)] if latencies else 0.0,
+        slowest=latencies[-1] if latencies else 0.0,
     )
-    os._exit(0)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        print(json.dumps(asdict(run(Order(**json.loads(line))))), flush=True)
+    os._exit(0)  # gRPC's threads would keep it
 
 
 if __name__ == "__main__":

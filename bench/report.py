@@ -22,11 +22,15 @@ class Bar:
     unit: str
     at_least: float | None = None
     at_most: float | None = None
+    low: float | None = None
+    high: float | None = None
+    """The range over the rounds, where there is more than one."""
 
     def json(self) -> dict[str, Any]:
         holds = (self.at_least is None or self.value >= self.at_least) and (self.at_most is None or self.value <= self.at_most)
         bound = {"at_least": self.at_least} if self.at_least is not None else {"at_most": self.at_most}
-        return {"name": self.name, "value": round(self.value, 4), "unit": self.unit, **bound, "holds": holds}
+        spread = {} if self.low is None or self.high is None else {"range": [round(self.low, 4), round(self.high, 4)]}
+        return {"name": self.name, "value": round(self.value, 4), "unit": self.unit, **bound, **spread, "holds": holds}
 
 
 def median(values: Sequence[float]) -> float:
