@@ -26,8 +26,8 @@ _OUTPUT = "every label of the result is seen"
 class Need:
     """What is needed of a node's output.
 
-    `operator` is the nearest one above that merges series; `overwritten` the labels that are set anew between here and there;
-    `mentioned` every label that the operators above name; `counts` says that only increases are taken (rate, increase).
+    `operator` is the nearest one above that merges series; `overwritten` the labels that are set anew between here and there; `exposed`
+    those that reach the result; `mentioned` every label that the operators above name; `counts` says that only increases are taken.
     """
 
     labels: LabelSet = EVERY_LABEL
@@ -37,6 +37,7 @@ class Need:
     why: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({"*": _OUTPUT}))
     mentioned: frozenset[str] = _NOTHING
     counts: bool = False
+    exposed: LabelSet = EVERY_LABEL
 
 
 Needs = Iterator[tuple[Node, Need]]
@@ -56,7 +57,7 @@ def uses(
     labels are `overwritten` in it; `mentioned` are labels that the document reads from the result.
     """
     why = {"*": _OUTPUT} if root.all_except else dict.fromkeys(root.names, "read from the result")
-    need = Need(root | LabelSet(mentioned), operator, overwritten, conditions, why, mentioned)
+    need = Need(root | LabelSet(mentioned), operator, overwritten, conditions, why, mentioned, False, root)
     found: list[Use] = []
     todo: list[tuple[Node, Need]] = [(tree, need)]
     while todo:
@@ -74,8 +75,13 @@ def _everything(need: Need, reason: str) -> Need:
 
 
 def _fresh(need: Need, reason: str) -> Need:
-    """As `_everything`, for an input whose own labels do not reach the result."""
+    """As `_everything`, below what forgets which labels were set anew."""
     return replace(_everything(need, reason), overwritten=_NOTHING)
+
+
+def _parameter(need: Need, reason: str) -> Need:
+    """As `_everything`, for a number: its labels do not reach the result."""
+    return replace(_fresh(need, reason), exposed=NO_LABEL)
 
 
 def _mentioning(need: Need, labels: frozenset[str]) -> Need:
@@ -110,14 +116,15 @@ def _selected(node: Selector, need: Need) -> Iterator[Use]:
         yield _use(name, need, mentioned)
     for pattern in sorted(patterns):
         wide = _everything(need, "the metric is reached by a pattern of names")
-        yield Use(pattern, True, mentioned, EVERY_LABEL, "none", need.overwritten, (), wide.why)
+        yield Use(pattern, True, mentioned, EVERY_LABEL, "none", need.overwritten, need.exposed, (), wide.why)
 
 
 def _use(name: str, need: Need, mentioned: frozenset[str]) -> Use:
     why = {label: reason for label, reason in need.why.items() if label == "*" or label in need.labels}
     if not need.labels.all_except:
         why.pop("*", None)
-    return Use(name, False, mentioned, need.labels, need.operator, need.overwritten, (*need.conditions, *_type_conditions(name, need)), why)
+    conditions = (*need.conditions, *_type_conditions(name, need))
+    return Use(name, False, mentioned, need.labels, need.operator, need.overwritten, need.exposed, conditions, why)
 
 
 def _type_conditions(name: str, need: Need) -> Iterator[Condition]:
@@ -125,7 +132,9 @@ def _type_conditions(name: str, need: Need) -> Iterator[Condition]:
     if need.operator == "sum" and need.counts:
         yield Condition("counter", _NOTHING, "read through rate or increase: merged as a counter, with the resets of each input")
     elif need.operator == "sum" and name.endswith(("_total", "_count", "_sum", "_bucket")):
-        yield Condition("no_reset", _NOTHING, "looks like a counter and is added up raw: a merged counter does not fall when an input resets")
+        yield Condition(
+            "no_reset", _NOTHING, "looks like a counter and is added up raw: a merged counter does not fall when an input resets"
+        )
 
 
 def _unknown(label: str) -> bool:
@@ -137,14 +146,19 @@ def _unknown(label: str) -> bool:
 _MERGES: Mapping[str, Operator] = {"sum": "sum", "min": "min", "max": "max", "group": "group"}
 _BLIND_TO_VALUES = frozenset(["avg", "count", "stddev", "stdvar", "quantile"])
 """Under `exists` these only say which groups there are."""
+_SELECTING = frozenset(["topk", "bottomk", "limitk", "limit_ratio"])
+"""They show the series themselves."""
 
 
 def _aggregate(node: Aggregate, need: Need) -> Needs:
     labels = frozenset(node.labels)
     below = replace(_mentioning(need, frozenset(x for x in labels if not _unknown(x))), overwritten=_NOTHING, conditions=(), counts=False)
     if node.param is not None:
-        yield node.param, _fresh(below, f"parameter of {node.op}")
-    yield node.expr, _grouped(node, labels, need, below)
+        yield node.param, _parameter(below, f"parameter of {node.op}")
+    grouped = _grouped(node, labels, need, below)
+    if node.op not in _SELECTING and not any(_unknown(label) for label in labels):
+        grouped = replace(grouped, exposed=need.exposed & LabelSet(labels, node.without))
+    yield node.expr, grouped
 
 
 def _grouped(node: Aggregate, labels: frozenset[str], need: Need, below: Need) -> Need:
@@ -158,7 +172,9 @@ def _grouped(node: Aggregate, labels: frozenset[str], need: Need, below: Need) -
     if _same_merge(need.operator, operator):
         kept = replace(below, conditions=need.conditions, overwritten=need.overwritten - labels, why=need.why)
         return replace(kept, labels=need.labels - labels, operator=operator)
-    return replace(below, labels=LabelSet(labels, True), operator=operator, why={"*": f"{node.op} without names what is merged, not what is kept"})
+    return replace(
+        below, labels=LabelSet(labels, True), operator=operator, why={"*": f"{node.op} without names what is merged, not what is kept"}
+    )
 
 
 def _same_merge(above: Operator, here: Operator) -> bool:
@@ -195,7 +211,7 @@ def _call(node: Call, need: Need) -> Needs:
         return
     passed = _through(node, need)
     for argument in node.args:
-        yield argument, _fresh(need, f"parameter of {node.function}") if _is_scalar(argument) else passed
+        yield argument, _parameter(need, f"parameter of {node.function}") if _is_scalar(argument) else passed
 
 
 def _through(node: Call, need: Need) -> Need:
@@ -268,17 +284,17 @@ def _quantile(node: Call, need: Need) -> Needs:
     else:
         below = _everything(below, f"{node.function} under {need.operator}")
     for argument in node.args:
-        yield argument, _fresh(need, f"parameter of {node.function}") if _is_scalar(argument) else below
+        yield argument, _parameter(need, f"parameter of {node.function}") if _is_scalar(argument) else below
 
 
 def _absent(node: Call, need: Need) -> Needs:
     for argument in node.args:
-        yield argument, replace(need, labels=NO_LABEL, operator="exists", overwritten=_NOTHING, conditions=(), why={}, counts=False)
+        yield argument, replace(_parameter(need, ""), labels=NO_LABEL, operator="exists", why={})
 
 
 def _scalar(node: Call, need: Need) -> Needs:
     for argument in node.args:
-        yield argument, _fresh(need, f"{node.function} depends on there being one series")
+        yield argument, _parameter(need, f"{node.function} depends on there being one series")
 
 
 def _info(node: Call, need: Need) -> Needs:
@@ -294,7 +310,7 @@ def _info(node: Call, need: Need) -> Needs:
     named = target if names_of(target)[0] else replace(target, name="target_info")
     labels = joined | LabelSet(taken) if taken and not any(_unknown(t) for t in taken) else EVERY_LABEL
     why = {"*": "info takes over every label"} if labels.all_except else dict.fromkeys(labels.names, "info takes it over")
-    yield named, Need(labels, "unique", _NOTHING, (), why, need.mentioned | joined.names)
+    yield named, Need(labels, "unique", _NOTHING, (), why, need.mentioned | joined.names, False, need.exposed)
 
 
 def _label_replace(node: Call, need: Need) -> Needs:
@@ -314,10 +330,10 @@ def _replaced(need: Need, target: str, replacement: str, source: str, pattern: s
         return need  # changes nothing
     if target == source and need.operator != "none":
         return _everything(need, "label_replace changes a label in place, below something that merges")
-    written = replace(need, overwritten=need.overwritten | {target})
+    written = replace(need, overwritten=need.overwritten | ({target} - {source}))
     if target not in need.labels:
         return written
-    kept = written if not always else replace(written, labels=need.labels - {target})
+    kept = written if not always else replace(written, labels=need.labels - frozenset({target}))
     return _with(kept, only(source), f"label_replace makes {target} of it") if source else kept
 
 
@@ -347,7 +363,7 @@ def _label_join(node: Call, need: Need) -> Needs:
         return
     below = replace(below, overwritten=below.overwritten | ({target} - sources))
     if target in need.labels:
-        below = _with(replace(below, labels=need.labels - {target}), LabelSet(sources), f"label_join makes {target} of it")
+        below = _with(replace(below, labels=need.labels - frozenset({target})), LabelSet(sources), f"label_join makes {target} of it")
     yield vector, below
 
 
@@ -359,7 +375,7 @@ def _sort_by_label(node: Call, need: Need) -> Needs:
 
 def _no_series(node: Call, need: Need) -> Needs:
     for argument in node.args:
-        yield argument, _fresh(need, f"parameter of {node.function}")
+        yield argument, _parameter(need, f"parameter of {node.function}")
 
 
 _CALLS: Mapping[str, Callable[[Call, Need], Needs]] = {
@@ -431,11 +447,11 @@ _SETS = {"and": "and", "if": "and", "unless": "unless", "ifnot": "unless", "or":
 def _binary(node: Binary, need: Need) -> Needs:
     left, right = _is_scalar(node.left), _is_scalar(node.right)
     if left and right:
-        yield node.left, _fresh(need, "part of a scalar")
-        yield node.right, _fresh(need, "part of a scalar")
+        yield node.left, _parameter(need, "part of a scalar")
+        yield node.right, _parameter(need, "part of a scalar")
     elif left or right:
         vector, scalar = (node.right, node.left) if left else (node.left, node.right)
-        yield scalar, _fresh(need, "part of a scalar")
+        yield scalar, _parameter(need, "part of a scalar")
         yield vector, _with_scalar(node, scalar, left, need)
     else:
         yield from _vectors(node, need)
@@ -484,7 +500,9 @@ def _filtered(op: str, value: float | None, need: Need) -> Need | None:
     if op == "==" and value in (0.0, 1.0):
         wanted: Operator = "max" if value == 1.0 else "min"
         if presence or need.operator == wanted:
-            return _if(replace(need, operator=wanted), Condition("zero_one", _NOTHING, f"compared with {value:g}: exact while only 0 and 1 occur"))
+            return _if(
+                replace(need, operator=wanted), Condition("zero_one", _NOTHING, f"compared with {value:g}: exact while only 0 and 1 occur")
+            )
     return None
 
 
@@ -521,7 +539,7 @@ def _set_operator(node: Binary, need: Need) -> Needs:
         yield node.right, below
         return
     yield node.left, _with(need, key, f"{node.op} matches by it")
-    yield node.right, _keyed(need, key, "exists", f"{node.op} matches by it")
+    yield node.right, replace(_keyed(need, key, "exists", f"{node.op} matches by it"), exposed=NO_LABEL)
 
 
 def _keyed(need: Need, key: LabelSet, operator: Operator, reason: str) -> Need:

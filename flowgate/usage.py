@@ -38,6 +38,12 @@ class LabelSet:
     def __sub__(self, labels: frozenset[str]) -> LabelSet:
         return LabelSet(self.names | labels, True) if self.all_except else LabelSet(self.names - labels)
 
+    def __and__(self, other: LabelSet) -> LabelSet:
+        return ~(~self | ~other)
+
+    def __invert__(self) -> LabelSet:
+        return LabelSet(self.names, not self.all_except)
+
     def among(self, labels: frozenset[str]) -> frozenset[str]:
         """Those of `labels` that are in the set."""
         return labels - self.names if self.all_except else labels & self.names
@@ -71,7 +77,8 @@ class Use:
     Of logs and traces there are no names: `name` is empty and `mentioned` are the attributes read. Of metrics, `name` is exact in the
     form the query uses, or (`pattern`) an anchored RE2 pattern over names. `mentioned` are the labels that the query names with it;
     `overwritten` those that the query sets anew between this selector and what merges or matches above it: the metric's own must be
-    absent, or among the removed. `why` says for a label of `demand` by which rule it is needed (`*`: why every label is).
+    absent, or among the removed. `exposed` are labels that reach the query's result. `why` says for a label of `demand` by which rule it
+    is needed (`*`: why every label is).
     """
 
     name: str
@@ -80,6 +87,7 @@ class Use:
     demand: LabelSet = EVERY_LABEL
     operator: Operator = "none"
     overwritten: frozenset[str] = frozenset()
+    exposed: LabelSet = EVERY_LABEL
     conditions: tuple[Condition, ...] = ()
     why: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     signal: Signal = Signal.METRICS
