@@ -1,12 +1,14 @@
-"""OTLP name, unit and type → the Prometheus names it may appear under. Forward only: names are never inverted.
+"""OTLP name, unit and type → the names that queries may use for it. Forward only: names are never inverted.
 
-The rules are those of Prometheus' OTLP translation (four strategies), as read in notes on otlptranslator: unit and type suffixes, escaping.
+The rules are those of Prometheus' OTLP translation (`otlp.translation_strategy`, four strategies), of the Collector's Prometheus exporters
+and of Mimir (suffixes can be switched off), of Google Cloud (`workload.googleapis.com/…`) and of Datadog (the OTLP name, histograms in parts).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
 
 from flowgate.telemetry import Kind
 
@@ -23,29 +25,76 @@ Part = str | None
 """None for the metric itself; `bucket`, `sum`, `count` for the parts of a histogram or summary."""
 
 
-def candidates(metric: str, unit: str, kind: Kind, monotonic: bool) -> dict[str, Part]:
-    """Every Prometheus name that a query may use for this OTLP metric, over all strategies, with the part it reads."""
+class Strategy(StrEnum):
+    """How a backend makes Prometheus names of OTLP names; the values are those of Prometheus' configuration."""
+
+    ESCAPED_WITH_SUFFIXES = "UnderscoreEscapingWithSuffixes"
+    ESCAPED = "UnderscoreEscapingWithoutSuffixes"
+    UTF8_WITH_SUFFIXES = "NoUTF8EscapingWithSuffixes"
+    UTF8 = "NoTranslation"
+
+
+EVERY_STRATEGY = frozenset(Strategy)
+
+
+def candidates(
+    metric: str,
+    unit: str,
+    kind: Kind,
+    monotonic: bool,
+    strategies: Iterable[Strategy] = EVERY_STRATEGY,
+    namespace: str = "",
+) -> dict[str, Part]:
+    """Every name that a query may use for this OTLP metric, with the part of it that it reads.
+
+    The metric's own name is always among them (Datadog, and whoever passes names on). `namespace` is what an exporter puts before each name.
+    """
     names: dict[str, Part] = {}
-    for base in _bases(metric, unit, kind, monotonic):
-        names.setdefault(base, None)
-        if kind in (Kind.HISTOGRAM, Kind.EXPONENTIAL_HISTOGRAM):
-            names |= {f"{base}_bucket": "bucket", f"{base}_sum": "sum", f"{base}_count": "count"}
-        elif kind is Kind.SUMMARY:
-            names |= {f"{base}_sum": "sum", f"{base}_count": "count"}
+    for base in _bases(metric, unit, kind, monotonic, frozenset(strategies)):
+        names |= {n: p for n, p in _parts(base, kind) if n not in names}
+        if namespace:
+            names |= {n: p for n, p in _parts(f"{namespace}_{base}", kind) if n not in names}
     return names
 
 
-def _bases(metric: str, unit: str, kind: Kind, monotonic: bool) -> Iterator[str]:
+def _parts(base: str, kind: Kind) -> Iterator[tuple[str, Part]]:
+    """A histogram's `.max`, `.min`, … are Datadog's. `_created` may stand beside any counter or histogram, and says nothing of its parts."""
+    yield base, None
+    yield f"{base}_created", None
+    if kind in (Kind.HISTOGRAM, Kind.EXPONENTIAL_HISTOGRAM):
+        yield from ((f"{base}{dot}{part}", part) for part in ("bucket", "sum", "count") for dot in "_.")
+        yield from ((f"{base}.{part}", None) for part in ("min", "max", "avg"))
+    elif kind is Kind.SUMMARY:
+        yield from ((f"{base}{dot}{part}", part) for part in ("sum", "count") for dot in "_.")
+        yield f"{base}.quantile", None
+
+
+def _bases(metric: str, unit: str, kind: Kind, monotonic: bool, strategies: frozenset[Strategy]) -> Iterator[str]:
     main, per = _unit_parts(unit)
     total = kind is Kind.SUM and monotonic
     ratio = kind is Kind.GAUGE and unit == "1"
     yield metric
-    yield _escaped(metric)
-    yield _with_suffixes(metric, main, per, total, ratio)
-    yield _verbatim_with_suffixes(metric, main, per, total, ratio)
-    # Collectors and Mimir can switch the suffixes off one by one; a scraped counter already ends in _total.
-    yield _with_suffixes(metric, "", "", total, False)
-    yield _with_suffixes(metric, main, per, False, ratio)
+    yield from _in_google_cloud(metric)
+    if Strategy.ESCAPED in strategies:
+        yield _escaped(metric)
+    if Strategy.UTF8_WITH_SUFFIXES in strategies:
+        yield _verbatim_with_suffixes(metric, main, per, total, ratio)
+    if Strategy.ESCAPED_WITH_SUFFIXES in strategies:
+        yield _with_suffixes(metric, main, per, total, ratio)
+        # Collectors and Mimir can switch the suffixes off one by one; a scraped counter already ends in _total.
+        yield _with_suffixes(metric, "", "", total, False)
+        yield _with_suffixes(metric, main, per, False, ratio)
+        yield _with_suffixes(metric, "", "", False, False)
+
+
+_GOOGLE_DOMAINS = ("workload.googleapis.com", "custom.googleapis.com", "prometheus.googleapis.com", "external.googleapis.com")
+
+
+def _in_google_cloud(metric: str) -> Iterator[str]:
+    """As Cloud Monitoring names it; in PromQL also with the first slash as a colon and the rest escaped."""
+    for domain in _GOOGLE_DOMAINS:
+        yield f"{domain}/{metric}"
+        yield f"{domain.replace('.', '_')}:{re.sub(r'[^A-Za-z0-9_]', '_', metric)}"
 
 
 def _unit_parts(unit: str) -> tuple[str, str]:
@@ -94,7 +143,32 @@ def _no_leading_digit(name: str) -> str:
 
 def label_name(attribute: str) -> str:
     """The Prometheus label of an OTLP attribute: every other character becomes an underscore, runs collapse, a leading digit gets `key_`."""
+    return _label(attribute, collapse=True)
+
+
+def _label(attribute: str, collapse: bool) -> str:
     if re.fullmatch(r"__.*__", attribute):
         return attribute
-    name = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]", "_", attribute))
+    escaped = re.sub(r"[^A-Za-z0-9]", "_", attribute)
+    name = re.sub(r"_+", "_", escaped) if collapse else escaped
     return f"key_{name}" if name[:1].isdigit() else name
+
+
+_JOB = frozenset(["service.name", "service.namespace"])
+_IDENTIFYING: dict[str, str] = {**dict.fromkeys(_JOB, "job"), "service.instance.id": "instance"}
+"""Prometheus makes `job` of `service.namespace/service.name` and `instance` of `service.instance.id`."""
+
+
+def label_candidates(attribute: str, resource: bool) -> frozenset[str]:
+    """Every label that an attribute may appear under: verbatim, escaped with and without collapsed runs, the older `key_` before a leading
+    underscore; a resource attribute (which may be promoted) also as the `job` or `instance` it is part of."""
+    names = {attribute, _label(attribute, True), _label(attribute, False)}
+    names |= {f"key{n}" for n in names if n.startswith("_") and not n.startswith("__")}
+    if resource and attribute in _IDENTIFYING:
+        names.add(_IDENTIFYING[attribute])
+    return frozenset(names)
+
+
+def is_resource_info(name: str) -> bool:
+    """Whether a name is the series that carries resource attributes (`target_info`), under any strategy."""
+    return name in ("target_info", "target.info", "target")

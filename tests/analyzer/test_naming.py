@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.naming import candidates, label_name
+from analyzer.naming import Strategy, candidates, label_candidates, label_name
 from flowgate.telemetry import Kind
 
 
@@ -42,6 +42,68 @@ def test_a_histogram_has_parts() -> None:
 
 def test_a_summary_has_no_buckets() -> None:
     assert set(candidates("s", "", Kind.SUMMARY, False).values()) == {None, "sum", "count"}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "metric", "unit", "kind", "monotonic", "name"),
+    [
+        (Strategy.ESCAPED_WITH_SUFFIXES, "http.server.request.duration", "s", Kind.GAUGE, False, "http_server_request_duration_seconds"),
+        (Strategy.ESCAPED, "http.server.request.duration", "s", Kind.GAUGE, False, "http_server_request_duration"),
+        (Strategy.UTF8_WITH_SUFFIXES, "http.server.request.duration", "s", Kind.GAUGE, False, "http.server.request.duration_seconds"),
+        (Strategy.UTF8, "http.server.request.duration", "s", Kind.GAUGE, False, "http.server.request.duration"),
+        (Strategy.ESCAPED_WITH_SUFFIXES, "http.requests", "{request}", Kind.SUM, True, "http_requests_total"),
+        (Strategy.ESCAPED, "http.requests", "{request}", Kind.SUM, True, "http_requests"),
+        (Strategy.UTF8_WITH_SUFFIXES, "http.requests", "{request}", Kind.SUM, True, "http.requests_total"),
+        (Strategy.ESCAPED_WITH_SUFFIXES, "cpu.util", "1", Kind.GAUGE, False, "cpu_util_ratio"),
+        (Strategy.UTF8_WITH_SUFFIXES, "cpu.util", "1", Kind.GAUGE, False, "cpu.util_ratio"),
+        (Strategy.UTF8_WITH_SUFFIXES, "foo.milliseconds", "s", Kind.GAUGE, False, "foo.milliseconds"),
+        (Strategy.ESCAPED_WITH_SUFFIXES, "foo.milliseconds", "s", Kind.GAUGE, False, "foo_milliseconds_seconds"),
+        (Strategy.ESCAPED_WITH_SUFFIXES, "speed", "m/s", Kind.GAUGE, False, "speed_meters_per_second"),
+        (Strategy.ESCAPED, "a__b", "", Kind.GAUGE, False, "a__b"),
+        (Strategy.ESCAPED_WITH_SUFFIXES, "a__b", "", Kind.GAUGE, False, "a_b"),
+    ],
+)
+def test_one_strategy_gives_its_own_name(strategy: Strategy, metric: str, unit: str, kind: Kind, monotonic: bool, name: str) -> None:
+    """The examples of Prometheus' translation table."""
+    found = candidates(metric, unit, kind, monotonic, [strategy])
+    assert name in found
+    others = {n for other in Strategy for n in candidates(metric, unit, kind, monotonic, [other])}
+    assert set(found) <= others
+
+
+def test_fewer_strategies_never_give_a_name_that_all_do_not() -> None:
+    every = set(candidates("a.b", "By/s", Kind.HISTOGRAM, False))
+    for strategy in Strategy:
+        assert set(candidates("a.b", "By/s", Kind.HISTOGRAM, False, [strategy])) < every
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "workload.googleapis.com/flink.jvm.memory",
+        "workload_googleapis_com:flink_jvm_memory",
+        "ns_flink_jvm_memory_bytes",
+        "flink.jvm.memory",
+    ],
+)
+def test_a_backend_may_put_something_before_the_name(name: str) -> None:
+    assert name in candidates("flink.jvm.memory", "By", Kind.GAUGE, False, namespace="ns")
+
+
+@pytest.mark.parametrize(
+    ("attribute", "resource", "labels"),
+    [
+        ("service.name", True, {"service.name", "service_name", "job"}),
+        ("service.name", False, {"service.name", "service_name"}),
+        ("service.namespace", True, {"service.namespace", "service_namespace", "job"}),
+        ("service.instance.id", True, {"service.instance.id", "service_instance_id", "instance"}),
+        ("a..b", False, {"a..b", "a_b", "a__b"}),
+        ("_x", False, {"_x", "key_x"}),
+        ("user_id", False, {"user_id"}),
+    ],
+)
+def test_the_labels_an_attribute_may_appear_under(attribute: str, resource: bool, labels: set[str]) -> None:
+    assert label_candidates(attribute, resource) == labels
 
 
 @given(st.text(max_size=30), st.text(max_size=8), st.sampled_from(list(Kind)), st.booleans())
