@@ -1,0 +1,175 @@
+"""All documents of all inputs: found in any wrapping, read with what the others say of library panels and data sources."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from analyzer.references.dashboards import Surroundings, read_dashboard
+from analyzer.references.loading import load
+from analyzer.references.queries import Document, Found, JsonReader, TextReader, Unread
+from analyzer.references.wrappings import (
+    MAX_DOCUMENT_BYTES,
+    Around,
+    At,
+    Element,
+    Entry,
+    Loose,
+    Met,
+    Nothing,
+    SourceType,
+    Thing,
+    loose_query,
+    things_of,
+    unreadable,
+)
+
+READERS: tuple[JsonReader, ...] = ()
+TEXT_READERS: tuple[TextReader, ...] = ()
+_PLAIN = re.compile(
+    r"\.(?:md|rst|txt|html?|csv|log|adoc)$|(?:^|/)(?:LICENSE|NOTICE|README|CHANGELOG|Makefile|Dockerfile)[^/]*$", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One file as text. `trouble`: why the shell could not give its text (too large, not UTF-8, a template)."""
+
+    path: str
+    text: str
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """What is no document, and why: told, since it might surprise."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    documents: tuple[Document, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def read_inputs(
+    inputs: Sequence[Input], readers: tuple[JsonReader, ...] = READERS, text_readers: tuple[TextReader, ...] = TEXT_READERS
+) -> Inventory:
+    """Every document of every input, in order. Never raises: what cannot be read becomes a document that says so."""
+    files = [(given.path, list(_things(given, readers, text_readers))) for given in inputs]
+    around, used = _around([thing for _, things in files for thing in things])
+    documents: list[Document] = []
+    skipped: list[Skipped] = []
+    for path, things in files:
+        met = [*_met(things, used)]
+        documents += _documents(path, met, around)
+        skipped += _skipped(path, things, bool(met))
+    return Inventory(tuple(documents), tuple(skipped))
+
+
+def _things(given: Input, readers: tuple[JsonReader, ...], text_readers: tuple[TextReader, ...]) -> Iterator[Thing]:
+    trouble = given.trouble or _too_large(given.text)
+    if trouble:
+        yield unreadable(At(), Unread("document", "", trouble))
+        return
+    loaded = load(given.text)
+    found = None
+    if loaded.failed or loaded.is_text or len(loaded.values) > 1:
+        found = next((f for reader in text_readers if (f := reader(given.text)) is not None), None)
+    if found is not None:
+        yield Met(At(), lambda _: found)
+    elif loaded.is_text or (loaded.failed and _PLAIN.search(given.path)):
+        yield Nothing(At(), "plain text")
+    elif not loaded.values and not loaded.failed:
+        yield Nothing(At(), "empty")
+    else:
+        yield from things_of(loaded, At(), readers, must_load=True)
+
+
+def _too_large(text: str) -> str | None:
+    large = len(text) * 4 > MAX_DOCUMENT_BYTES and len(text.encode(errors="replace")) > MAX_DOCUMENT_BYTES
+    return f"larger than {MAX_DOCUMENT_BYTES} bytes" if large else None
+
+
+def _around(things: Sequence[Thing]) -> tuple[Around, frozenset[str]]:
+    """What all documents know together, and the library panels that are pointed at."""
+    elements = [t for t in things if isinstance(t, Element)]
+    kinds: dict[str, set[str]] = {}
+    for thing in things:
+        if isinstance(thing, SourceType):
+            kinds.setdefault(thing.name, set()).add(thing.kind)
+    sources = {name: next(iter(of)) for name, of in kinds.items() if len(of) == 1}
+    panels = {e.uid: e.model for e in elements if e.uid}
+    named = {e.name: e.model for e in elements if e.name}
+    entries = frozenset((t.config_map, t.key) for t in things if isinstance(t, Entry))
+    used = frozenset(stub for t in things if isinstance(t, Met) for stub in t.stubs)
+    return Around(Surroundings(panels, named, sources), entries), used
+
+
+def _met(things: Iterable[Thing], used: frozenset[str]) -> Iterator[Met]:
+    """The documents of one file: those met, library panels that no dashboard shows, and one for all loose queries."""
+    loose = tuple(item for t in things if isinstance(t, Loose) and (item := loose_query(t)))
+    for thing in things:
+        if isinstance(thing, Met):
+            yield thing
+        elif isinstance(thing, Element) and not {thing.uid, thing.name} & used:
+            yield _alone(thing)
+    if loose:
+        yield Met(At(), lambda _: Found("unknown", "", "", loose))
+
+
+def _alone(element: Element) -> Met:
+    def read(around: Around) -> Found:
+        found = read_dashboard({"panels": [element.model], "title": element.name}, around.grafana, "grafana_library_panel")
+        return replace(found, id=element.uid or element.name)
+
+    return Met(element.at, read)
+
+
+def _documents(path: str, met: Sequence[Met], around: Around) -> Iterator[Document]:
+    for one, key in zip(met, keys_of(met), strict=True):
+        found = one.read(around)
+        yield Document(f"{path}#{key}" if key else path, found if found.owner else replace(found, owner=one.at.owner))
+
+
+def keys_of(met: Sequence[Met]) -> list[str]:
+    """The shortest ends of the ways down that tell a file's documents apart; none for the only one, unless it has a name of its own."""
+    if len(met) == 1:
+        return [met[0].at.keys[-1] if met[0].at.named else ""]
+    ways = [m.at.keys for m in met]
+    longest = max((len(w) for w in ways), default=0)
+    keys = [""] * len(ways)
+    for length in range(1, longest + 1):
+        ends = ["/".join(w[-length:]) for w in ways]
+        count = Counter(ends)
+        keys = [key or (end if count[end] == 1 else "") for key, end in zip(keys, ends, strict=True)]
+    return _numbered([key or "/".join(way) for key, way in zip(keys, ways, strict=True)])
+
+
+def _numbered(keys: list[str]) -> list[str]:
+    seen: Counter[str] = Counter()
+    made: list[str] = []
+    for key in keys:
+        seen[key] += 1
+        made.append(key if seen[key] == 1 else f"{key}~{seen[key]}")
+    return made
+
+
+def _skipped(path: str, things: Sequence[Thing], met: bool) -> Iterator[Skipped]:
+    nothing = [t for t in things if isinstance(t, Nothing)]
+    for thing in nothing:
+        key = "/".join(thing.at.keys)
+        yield Skipped(f"{path}#{key}" if key and (met or len(nothing) > 1) else path, thing.reason)
+    if not met and not nothing:
+        yield Skipped(path, _reason(things))
+
+
+def _reason(things: Sequence[Thing]) -> str:
+    kinds = {type(t) for t in things}
+    return (
+        "library panels that dashboards show" if Element in kinds else "data sources" if SourceType in kinds else "nothing in it is a query"
+    )

@@ -1,0 +1,179 @@
+"""Text → the values in it: JSON, JSON lines, JSON with comments, YAML of one or many documents. What does not load is said, with the place."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ryaml._ryaml import InvalidYamlError, loads_all
+
+from analyzer.references.queries import Json, Unread
+from analyzer.references.shapes import shown, texts_in
+from analyzer.references.targets import names_in
+
+MAX_NESTING = 200
+"""Deeper values are refused: no document of ours nests deeper than 40, and readers may recurse."""
+_TEMPLATE = re.compile(r"\{\{-?\s*(?:\.[A-Z]|include\b|if\b|range\b|with\b|end\b|template\b|define\b|/\*|\$\.)|\{%-?\s*\w+")
+_FIRST = re.compile(r"[\ufeff\s]*(?:(?:#|//)[^\n]*\n\s*|/\*.*?\*/\s*)*", re.DOTALL)
+_LONE_SURROGATE = re.compile(r"\\u[dD](?:[89aAbB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|[c-fC-F][0-9a-fA-F]{2}(?<!\\u[dD][89abAB]..\\u....))")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The values of a text, each with its number where there are several; why what is missing did not load; what lowers trust in the rest."""
+
+    values: tuple[Any, ...] = ()
+    failed: tuple[Unread, ...] = ()
+    doubts: tuple[Unread, ...] = ()
+    is_text: bool = False
+    """No structure in it: plain words, a log."""
+
+
+def load(text: str) -> Loaded:
+    """Everything that a text holds. Never raises."""
+    start = text[_after(_FIRST, text, 0) :]
+    if not start.strip():
+        return Loaded()
+    if start[0] in "{[" and start[:2] not in ("{{", "{%"):
+        loaded = _json(start)
+        return loaded if not loaded.failed else _relaxed(text, start, loaded)
+    return _yaml(text.lstrip("\ufeff"))
+
+
+def _json(text: str) -> Loaded:
+    """One value, or several one after another (JSON lines)."""
+    twice: list[tuple[str, Any]] = []
+    decoder = json.JSONDecoder(object_pairs_hook=lambda pairs: _object(pairs, twice))
+    text = _LONE_SURROGATE.sub(r"\\ufffd", text) if "\\ud" in text or "\\uD" in text else text
+    values: list[Any] = []
+    end = 0
+    try:
+        while end < len(text):
+            value, end = decoder.raw_decode(text, end)
+            values.append(value)
+            end = _after(_SPACE, text, end)
+    except (ValueError, RecursionError) as error:
+        return Loaded(tuple(values), (_failure(text, _said(error)),))
+    if any(_deep(value) for value in values):
+        return Loaded((), (_failure(text, f"nested deeper than {MAX_NESTING}"),))
+    return Loaded(tuple(values), doubts=tuple(_doubts(twice)))
+
+
+_SPACE = re.compile(r"[\s,;]*")
+
+
+def _after(pattern: re.Pattern[str], text: str, start: int) -> int:
+    match = pattern.match(text, start)
+    return match.end() if match else start
+
+
+def _object(pairs: list[tuple[str, Any]], twice: list[tuple[str, Any]]) -> Json:
+    """As Grafana and browsers do, the last value of a key counts; what it hides is kept aside."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        twice.extend((k, v) for k, v in pairs if made[k] != v)
+    return made
+
+
+def _doubts(twice: list[tuple[str, Any]]) -> Iterator[Unread]:
+    for key, value in twice:
+        touches = names_in([t for _, t in texts_in(value)], {})
+        if touches:
+            yield Unread(f"key {key}", shown(value), f"the key {key} stands twice; only the last one is read", touches)
+
+
+def _said(error: BaseException) -> str:
+    return "nested too deep" if isinstance(error, RecursionError) else (str(error).splitlines() or ["not readable"])[0][:200]
+
+
+def _failure(text: str, reason: str) -> Unread:
+    """What a text that does not load might read: any name."""
+    why = (
+        f"a template, which is not evaluated: give its rendered output ({reason})" if _TEMPLATE.search(text) else f"not readable: {reason}"
+    )
+    return Unread("document", "", why)
+
+
+def _deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_NESTING):
+        level = [
+            c for v in level if isinstance(v, dict | list) for c in (v.values() if isinstance(v, dict) else v) if isinstance(c, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _relaxed(text: str, start: str, strict: Loaded) -> Loaded:
+    """JSON that only nearly is: with comments and commas before a closing bracket, or YAML in flow style."""
+    loaded = _json(_without_comments(start))
+    if not loaded.failed:
+        return loaded
+    loaded = _yaml(text)
+    return loaded if not loaded.failed and not loaded.is_text else strict
+
+
+_STRING_OR_COMMENT = re.compile(r"(\"(?:\\.|[^\"\\])*\")|//[^\n]*|/\*.*?\*/|(?<=\s)#[^\n]*", re.DOTALL)
+_STRING_OR_COMMA = re.compile(r"(\"(?:\\.|[^\"\\])*\")|,(?=\s*[}\]])", re.DOTALL)
+
+
+def _without_comments(text: str) -> str:
+    plain = _STRING_OR_COMMENT.sub(lambda m: m[1] or " ", text)
+    return _STRING_OR_COMMA.sub(lambda m: m[1] or "", plain)
+
+
+_DOCUMENT_START = re.compile(r"^---(?=\s|$)", re.MULTILINE)
+_MERGE_OR_TAG = re.compile(r"<<\s*:|(?:^|[\s\[{,:-])!\w", re.MULTILINE)
+
+
+def _yaml(text: str) -> Loaded:
+    try:
+        return _resolved(list(loads_all(text) or ()), text)
+    except (InvalidYamlError, ValueError, RecursionError) as error:
+        parts = _DOCUMENT_START.split(text)
+        return _one_by_one(parts) if len(parts) > 2 else Loaded((), (_failure(text, _said(error)),), is_text=_no_structure(text))
+
+
+def _one_by_one(parts: list[str]) -> Loaded:
+    """One bad document does not take the others with it."""
+    loaded = [_yaml(part) for part in parts if part.strip()]
+    failed = (u for one in loaded for u in one.failed)
+    doubts = (u for one in loaded for u in one.doubts)
+    return Loaded(tuple(v for one in loaded for v in one.values), tuple(failed), tuple(doubts))
+
+
+_KEY = re.compile(r"^\s*(?:-\s+)?[\w.\"'/-]+\s*:(?:\s|$)", re.MULTILINE)
+
+
+def _no_structure(text: str) -> bool:
+    return _KEY.search(text) is None
+
+
+def _resolved(values: list[Any], text: str) -> Loaded:
+    if values and all(v is None or isinstance(v, str) for v in values):
+        return Loaded(is_text=any(values))
+    doubts: list[Unread] = []
+    if _MERGE_OR_TAG.search(text):
+        values = [_plain(v, doubts) for v in values]
+    return Loaded(tuple(v for v in values if v is not None), doubts=tuple(doubts))
+
+
+def _plain(value: Any, doubts: list[Unread]) -> Any:
+    """Without YAML's merge keys, which its loader leaves, and without tags, which nobody evaluates."""
+    if isinstance(value, list):
+        return [_plain(v, doubts) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1 and isinstance(tag := next(iter(value)), str) and re.match(r"!\w", tag):
+        doubts.append(Unread(f"tag {tag}", shown(value[tag]), f"the YAML tag {tag} is not evaluated"))
+        return _plain(value[tag], doubts)
+    merged: Json = {}
+    under = value.get("<<")
+    for part in under if isinstance(under, list) else [under]:
+        if isinstance(part, dict):
+            merged = {**_plain(part, doubts), **merged}
+    return {**merged, **{k: _plain(v, doubts) for k, v in value.items() if k != "<<" or not isinstance(v, dict | list)}}
