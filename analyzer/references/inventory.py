@@ -10,21 +10,9 @@ from dataclasses import dataclass, replace
 from analyzer.references.dashboards import Surroundings, read_dashboard
 from analyzer.references.loading import load
 from analyzer.references.queries import Document, Found, JsonReader, TextReader, Unread
-from analyzer.references.wrappings import (
-    MAX_DOCUMENT_BYTES,
-    Around,
-    At,
-    Element,
-    Entry,
-    Loose,
-    Met,
-    Nothing,
-    SourceType,
-    Thing,
-    loose_query,
-    things_of,
-    unreadable,
-)
+from analyzer.references.things import Around, At, Element, Entry, Loose, Met, Nothing, SourceType, Thing, unreadable
+from analyzer.references.walking import loose_query, things_of
+from analyzer.references.wrappings import MAX_DOCUMENT_BYTES
 
 READERS: tuple[JsonReader, ...] = ()
 TEXT_READERS: tuple[TextReader, ...] = ()
@@ -87,7 +75,7 @@ def _things(given: Input, readers: tuple[JsonReader, ...], text_readers: tuple[T
     elif not loaded.values and not loaded.failed:
         yield Nothing(At(), "empty")
     else:
-        yield from things_of(loaded, At(), readers, must_load=True)
+        yield from things_of(loaded, At(), readers, loaded.failed)
 
 
 def _too_large(text: str) -> str | None:
@@ -160,7 +148,8 @@ def _numbered(keys: list[str]) -> list[str]:
 
 
 def _skipped(path: str, things: Sequence[Thing], met: bool) -> Iterator[Skipped]:
-    nothing = [t for t in things if isinstance(t, Nothing)]
+    full = {t.at.keys[: len(t.at.keys) - n] for t in things if isinstance(t, Met | Loose | Element) for n in range(len(t.at.keys) + 1)}
+    nothing = [t for t in things if isinstance(t, Nothing) and not (t.unless_met and t.at.keys in full)]
     for thing in nothing:
         key = "/".join(thing.at.keys)
         yield Skipped(f"{path}#{key}" if key and (met or len(nothing) > 1) else path, thing.reason)

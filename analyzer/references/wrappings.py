@@ -1,8 +1,4 @@
-"""Where documents hide: lists, ConfigMaps, custom resources, API envelopes, values of charts, texts inside texts.
-
-`walk` takes any loaded value apart. What it meets is told in small values; the inventory puts them together, since a library panel or a
-data source may be told by another file than the one that names it.
-"""
+"""What documents are wrapped in: ConfigMaps, custom resources, API envelopes, exports. A wrapping says what is inside; it does not read it."""
 
 from __future__ import annotations
 
@@ -11,151 +7,23 @@ import binascii
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from typing import Any
 
-from analyzer.references.dashboards import ALONE, Surroundings, is_dashboard, is_panel, read_dashboard
-from analyzer.references.loading import Loaded, load
-from analyzer.references.queries import Found, Item, Json, JsonReader, Query, Unread
+from analyzer.references.dashboards import is_dashboard, is_panel, read_dashboard
+from analyzer.references.dashboards_v2 import is_dashboard_v2, read_dashboard_v2
+from analyzer.references.grafana_alerts import is_alerting, read_alerting
+from analyzer.references.queries import Found, Json, Unread
 from analyzer.references.shapes import at as path_in
-from analyzer.references.shapes import listing, mapping, metadata, owner_of, scalar
-from analyzer.references.targets import names_in
+from analyzer.references.shapes import first, mapping, mappings, metadata, owner_of, scalar, shown
+from analyzer.references.things import Around, At, Element, Entry, Inner, Met, Nothing, SourceType, Text, Wrapped, unreadable
 
 MAX_DOCUMENT_BYTES = 32 * 2**20
 """Of one document, as text: Grafana itself refuses far smaller ones."""
-MAX_DEPTH = 60
-"""Of wrappings and keys down to a document."""
-MAX_TEXTS = 5
-"""Of texts inside texts: a list of ConfigMaps of a resource that holds a dashboard as text has three."""
+Wrapping = Callable[[Json, At], Iterator[Wrapped] | None]
+"""What is in a mapping of its kind; None for one of another kind."""
 
 
-@dataclass(frozen=True, slots=True)
-class At:
-    """The way down to a value: keys, those that a person would call it by (`named`: how many of the last ones are so), and the owner."""
-
-    keys: tuple[str, ...] = ()
-    named: bool = False
-    owner: str | None = None
-    depth: int = 0
-    texts: int = 0
-
-    def down(self, key: str, named: bool = False) -> At:
-        return replace(self, keys=(*self.keys, key), named=named, depth=self.depth + 1)
-
-    def renamed(self, key: str) -> At:
-        """The last key said better: a resource's name instead of its number in a list."""
-        keys = self.keys[:-1] if self.keys and self.keys[-1].isdigit() else self.keys
-        return replace(self, keys=(*keys, key), named=False)
-
-    def owned(self, owner: str | None) -> At:
-        return replace(self, owner=owner) if owner else self
-
-
-@dataclass(frozen=True, slots=True)
-class Around:
-    """What all inputs together say."""
-
-    grafana: Surroundings = ALONE
-    config_maps: frozenset[tuple[str, str]] = frozenset()
-    """Name and key of every ConfigMap's entry that is among the documents."""
-
-
-@dataclass(frozen=True, slots=True)
-class Met:
-    """A document, to be read when everything around it is known. `stubs`: uids and names of library panels that it points at."""
-
-    at: At
-    read: Callable[[Around], Found]
-    stubs: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Element:
-    """A library panel: of no use alone, read where dashboards point at it."""
-
-    at: At
-    uid: str
-    name: str
-    model: Json
-
-
-@dataclass(frozen=True, slots=True)
-class SourceType:
-    """A data source's plugin type, by its uid or name."""
-
-    name: str
-    kind: str
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One key of a ConfigMap that is among the documents."""
-
-    config_map: str
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Loose:
-    """A text under a query's usual key, in a place that no reader knows."""
-
-    at: At
-    key: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Nothing:
-    """A value in which no query was found, in words."""
-
-    at: At
-    reason: str
-
-
-Thing = Met | Element | SourceType | Entry | Loose | Nothing
-Readers = tuple[JsonReader, ...]
-
-
-def unreadable(at: At, *items: Item) -> Met:
-    key = at.keys[-1] if at.keys else ""
-    return Met(at, lambda _: Found("unreadable", key, key, items, at.owner))
-
-
-def walk(value: Any, at: At, readers: Readers) -> Iterator[Thing]:
-    """Every thing in a loaded value. Nothing is met twice: what a reader takes, it takes whole."""
-    if at.depth > MAX_DEPTH:
-        yield unreadable(at, Unread("document", "", f"nested deeper than {MAX_DEPTH} wrappings"))
-    elif isinstance(value, dict):
-        yield from _mapping(mapping(value), at, readers)
-    elif isinstance(value, list):
-        yield from _list(listing(value), at, readers)
-
-
-def _list(values: list[Any], at: At, readers: Readers) -> Iterator[Thing]:
-    for number, value in enumerate(values):
-        yield from walk(value, at.down(str(number)), readers)
-
-
-def _mapping(value: Json, at: At, readers: Readers) -> Iterator[Thing]:
-    at = _of_resource(value, at)
-    for wrapping in _WRAPPINGS:
-        things = wrapping(value, at, readers)
-        if things is not None:
-            yield from things
-            return
-    for reader in readers:
-        found = reader(value)
-        if found is not None:
-            yield Met(at, _constant(found))
-            return
-    yield from _inside(value, at, readers)
-
-
-def _constant(found: Found) -> Callable[[Around], Found]:
-    return lambda _: found
-
-
-def _of_resource(value: Json, at: At) -> At:
+def of_resource(value: Json, at: At) -> At:
     """A Kubernetes resource is called by its name, and belongs to its folder, team or namespace."""
     if not isinstance(value.get("kind"), str) or not isinstance(value.get("metadata"), dict):
         return at
@@ -169,89 +37,37 @@ def _of_resource(value: Json, at: At) -> At:
 _FOLDER_NOTES = frozenset({"grafana_folder", "grafana.app/folder", "grafana-folder", "folder", "k8s-sidecar-target-directory"})
 
 
-# ---- wrappings -----------------------------------------------------------------------------------------------------------------------
-
-Wrapping = Callable[[Json, At, Readers], Iterator[Thing] | None]
-
-
-def _envelope(value: Json, at: At, readers: Readers) -> Iterator[Thing] | None:
-    """Grafana's API: `{meta, dashboard}` when read, `{dashboard, folderUid, inputs}` when written."""
-    inner = mapping(value.get("dashboard"))
-    if not inner or is_dashboard(value) or not (is_dashboard(inner) or "elements" in inner or "spec" in inner):
-        return None
-    folder = scalar(path_in(value, "meta", "folderTitle")) or scalar(value.get("folderTitle"))
-    inputs = value.get("inputs")
-    return walk({**inner, "__inputs": inputs} if isinstance(inputs, list) and "__inputs" not in inner else inner, at.owned(folder), readers)
-
-
-def _dashboard(value: Json, at: At, readers: Readers) -> Iterator[Thing] | None:
-    if is_dashboard(value):
-        return iter([Met(at, lambda around: read_dashboard(value, around.grafana), _stubs(value))])
-    if is_panel(value):
-        return iter([Met(at, lambda around: read_dashboard(value, around.grafana, "grafana_panel"), _stubs(value))])
-    return None
-
-
-def _stubs(value: Any) -> frozenset[str]:
-    found: set[str] = set()
-    stack: list[Any] = [value]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, list):
-            stack.extend(node)
-        elif isinstance(node, dict):
-            stub = mapping(node.get("libraryPanel"))
-            found.update(t for key in ("uid", "name") if (t := scalar(stub.get(key))))
-            stack.extend(v for v in node.values() if isinstance(v, dict | list))
-    return frozenset(found)
-
-
-def _element(value: Json, at: At, readers: Readers) -> Iterator[Thing] | None:
-    """A library element as the API and exports give it."""
-    model = value.get("model")
-    uid, name = scalar(value.get("uid")), scalar(value.get("name"))
-    if not isinstance(model, dict) or not (uid or name) or "refId" in value or "datasourceUid" in value:
-        return None
-    owner = scalar(path_in(value, "meta", "folderName"))
-    return (
-        iter([Element(at.owned(owner), uid or "", name or "", mapping(model))]) if is_dashboard({"panels": [model], "title": ""}) else None
-    )
-
-
-def _source(value: Json, at: At, readers: Readers) -> Iterator[Thing] | None:
-    """A data source, as provisioned or as the API lists it."""
-    kind, name = scalar(value.get("type")), scalar(value.get("name"))
-    if (
-        not kind
-        or not name
-        or not ({"access", "typeLogoUrl"} & value.keys() or at.keys[-2:-1] == ("datasources",) or at.keys[-1:] == ("datasource",))
-    ):
-        return None
-    return (SourceType(n, kind) for n in (name, scalar(value.get("uid"))) if n)
-
-
-def _config_map(value: Json, at: At, readers: Readers) -> Iterator[Thing] | None:
+def _config_map(value: Json, at: At) -> Iterator[Wrapped] | None:
     if value.get("kind") not in ("ConfigMap", "Secret"):
         return None
     secret = value["kind"] == "Secret"
     plain = {} if secret else mapping(value.get("data"))
     encoded = {**mapping(value.get("binaryData")), **(mapping(value.get("data")) if secret else {})}
-    return _entries(value, {**plain, **mapping(value.get("stringData"))}, encoded, at, readers)
+    texts = {**{k: _decoded(v) for k, v in encoded.items()}, **plain, **mapping(value.get("stringData"))}
+    return _entries(metadata(value)[0].rpartition("/")[2], texts, at)
 
 
-def _entries(value: Json, plain: Json, encoded: Json, at: At, readers: Readers) -> Iterator[Thing]:
-    name = scalar(path_in(value, "metadata", "name")) or ""
-    met = False
-    for key, text in [*plain.items(), *((k, _decoded(v)) for k, v in encoded.items())]:
+def _entries(name: str, texts: Json, at: At) -> Iterator[Wrapped]:
+    yield Nothing(at, "a ConfigMap or Secret in which nothing is a query", unless_met=True)
+    for key, text in texts.items():
         yield Entry(name, str(key))
-        for thing in _embedded(text, at.down(str(key), named=True), readers):
-            met = True
-            yield thing
-    if not met:
-        yield Nothing(at, f"a {value['kind']} without dashboards or rules")
+        if isinstance(text, str):
+            yield Text(at.down(str(key), named=True), text, must=is_called(str(key)))
+        elif isinstance(text, dict | list):
+            yield Inner(at.down(str(key), named=True), text)
+        elif is_called(str(key)) and text is None:
+            yield unreadable(at.down(str(key), named=True), Unread("document", "", "not readable: neither text nor gzip in base64"))
 
 
-def _decoded(value: Any) -> Any:
+_SUFFIX = re.compile(r"\.(?:json|ya?ml|rules?)(?:\.(?:gz|txt))?$", re.IGNORECASE)
+
+
+def is_called(key: str) -> bool:
+    """Whether a key or file name says that it holds JSON, YAML or rules."""
+    return _SUFFIX.search(key) is not None
+
+
+def _decoded(value: Any) -> str | None:
     """Base64, and gzip inside it; None when it is neither."""
     try:
         raw = base64.b64decode(value, validate=False) if isinstance(value, str) else b""
@@ -271,100 +87,147 @@ def inflated(raw: bytes, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
     return text
 
 
-_WRAPPINGS: tuple[Wrapping, ...] = (_config_map, _envelope, _dashboard, _element, _source)
+# Grafana's operator
 
 
-# ---- what no reader knows --------------------------------------------------------------------------------------------------------------
-
-QUERY_KEYS = frozenset(
-    {"expr", "query", "promql", "expression", "metricquery", "metricsquery", "seriesquery", "queries", "promqlquery", "metric_query"}
-)
-"""In small letters."""
-_SUFFIX = re.compile(r"\.(?:json|ya?ml|rules?)(?:\.(?:gz|tmpl|txt))?$", re.IGNORECASE)
-_TELLING = re.compile(r"^[\s-]*[\"']?(?:expr|query|groups|panels|targets|rules|record|alert|slos|widgets)[\"']?\s*:", re.MULTILINE)
-_OFTEN = 12
-"""Shorter texts hold no document."""
-
-
-def _inside(value: Json, at: At, readers: Readers) -> Iterator[Thing]:
-    met = False
-    for key, inner in value.items():
-        for thing in _member(str(key), inner, at, readers):
-            met = True
-            yield thing
-    if not met and (at.depth == 0 or (isinstance(value.get("kind"), str) and isinstance(value.get("metadata"), dict))):
-        kind = scalar(value.get("kind"))
-        yield Nothing(at, f"{kind}: nothing in it is a query" if kind else _SEARCH if _is_search(value) else "nothing in it is a query")
+def _operator(value: Json, at: At) -> Iterator[Wrapped] | None:
+    """Resources of the Grafana operator; `GrafanaAlertRuleGroup` is read as alerting."""
+    if "grafana.integreatly.org" not in str(value.get("apiVersion")) and "integreatly.org" not in str(value.get("apiVersion")):
+        return None
+    spec = mapping(value.get("spec"))
+    match value.get("kind"):
+        case "GrafanaDashboard":
+            return _of_spec(spec, at.owned(_folder(spec)))
+        case "GrafanaLibraryPanel":
+            return _of_spec(spec, at.owned(_folder(spec)), scalar(spec.get("uid")) or scalar(path_in(value, "metadata", "uid")) or "")
+        case "GrafanaDatasource" | "GrafanaDataSource":
+            held = [mapping(spec.get("datasource")), *mappings(spec.get("datasources"))]
+            return (kind for source in held for kind in _source_types({**source, "uid": source.get("uid") or spec.get("uid")}))
+        case _:
+            return None
 
 
-_SEARCH = "a search result, which names a dashboard and holds none"
+def _folder(spec: Json) -> str | None:
+    return scalar(first(spec, "folder", "folderRef", "folderUID", "customFolderName"))
 
 
-def _is_search(value: Json) -> bool:
-    return str(value.get("type")).startswith("dash-") and "uid" in value
+def _of_spec(spec: Json, at: At, library_uid: str | None = None) -> Iterator[Wrapped]:
+    """The dashboard or library panel of a resource: as text, compressed, or told by where it is."""
+    text, packed = spec.get("json"), spec.get("gzipJson")
+    if isinstance(packed, str) and packed:
+        text = _decoded(packed)
+        if text is None:
+            yield unreadable(at, Unread("gzipJson", "", "not readable: no gzip in base64, or too large"))
+    if isinstance(text, str) and text.strip():
+        yield Text(at, text, must=True) if library_uid is None else Text(at, text, must=True, library=library_uid)
+    elif isinstance(text, dict):
+        yield Inner(at, text)
+    reference = mapping(first(spec, "configMapRef", "configMap"))
+    if reference:
+        yield _elsewhere(at, "configMapRef", reference)
+    for key, reason in _ELSEWHERE.items():
+        if spec.get(key):
+            gone = Unread(key, shown(spec[key]), reason)
+            yield Met(at, lambda _, gone=gone: Found("grafana_dashboard", at.key, at.key, (gone,)))
 
 
-def _member(key: str, inner: Any, at: At, readers: Readers) -> Iterator[Thing]:
-    if key.casefold() in QUERY_KEYS or (key == "filter" and "metric.type" in str(inner)):
-        texts = [t for t in (inner if isinstance(inner, list) else [inner]) if isinstance(t, str) and t.strip()]
-        yield from (Loose(at, key, t) for t in texts)
-        if texts:
-            return
-    if isinstance(inner, str):
-        yield from _embedded(inner, at.down(key, named=_SUFFIX.search(key) is not None), readers)
-    elif isinstance(inner, dict | list):
-        yield from _elsewhere(mapping(inner), key, at) if _is_elsewhere(inner, at) else walk(inner, at.down(key), readers)
+_ELSEWHERE = {
+    "jsonnet": "jsonnet, which is not evaluated",
+    "jsonnetLib": "jsonnet, which is not evaluated",
+    "grafanaCom": "a dashboard of grafana.com, which is not among the documents",
+    "url": "a dashboard behind an address, which is not among the documents",
+}
 
 
-def _is_elsewhere(value: Any, at: At) -> bool:
-    """Grafana's Helm chart fetches dashboards by number or address: `dashboards: {folder: {name: {gnetId: 1860}}}`."""
-    held = mapping(value)
-    return (
-        "dashboards" in at.keys
-        and (bool(scalar(held.get("gnetId"))) or isinstance(held.get("url"), str))
-        and not is_dashboard(held)
-        and "json" not in held
-    )
+def _elsewhere(at: At, where: str, reference: Json) -> Met:
+    """A reference to a ConfigMap: harmless when that is among the documents, where it is read."""
+    name, key = scalar(reference.get("name")) or "", scalar(reference.get("key")) or ""
+    gone = Unread(where, f"{name}/{key}", f"the ConfigMap {name} with the key {key} is not among the documents")
+
+    def read(around: Around) -> Found:
+        return Found("grafana_dashboard", at.key, at.key, () if (name, key) in around.config_maps else (gone,))
+
+    return Met(at, read)
 
 
-def _elsewhere(value: Json, key: str, at: At) -> Iterator[Thing]:
-    number = scalar(value.get("gnetId"))
-    name = f"dashboard {number} of grafana.com" if number else f"dashboard at {scalar(value.get('url'))}"
-    gone = Unread(key, name, f"the {name} is not among the documents")
-    yield Met(at.down(key), lambda _: Found("grafana_dashboard", key, key, (gone,), at.owner))
+# Grafana's API, exports and files
 
 
-def _embedded(text: Any, at: At, readers: Readers) -> Iterator[Thing]:
-    """The documents in a text that stands in a value. One that its key calls JSON or YAML must load; others are tried."""
-    called = bool(at.keys and _SUFFIX.search(at.keys[-1]))
-    if not isinstance(text, str) or len(text) < _OFTEN or not (called or text.lstrip()[:1] in "{[" or _TELLING.search(text)):
-        return
-    loaded = load(text) if at.texts < MAX_TEXTS else Loaded((), (Unread("document", "", f"more than {MAX_TEXTS} texts inside texts"),))
-    yield from things_of(loaded, replace(at, texts=at.texts + 1), readers, called or bool(_TELLING.search(text)))
+def _envelope(value: Json, at: At) -> Iterator[Wrapped] | None:
+    """`{meta, dashboard}` when read, `{dashboard, folderUid, inputs}` when written."""
+    inner = mapping(value.get("dashboard"))
+    if not (is_dashboard(inner) or is_dashboard_v2(inner)) or is_dashboard(value):
+        return None
+    folder = scalar(path_in(value, "meta", "folderTitle")) or scalar(value.get("folderTitle"))
+    inputs = value.get("inputs")
+    return iter([Inner(at.owned(folder), {"__inputs": inputs, **inner} if isinstance(inputs, list) else inner)])
 
 
-def things_of(loaded: Loaded, at: At, readers: Readers, must_load: bool) -> Iterator[Thing]:
-    """What a loaded text holds. Failures count where the text was meant to be a document; doubts where it is one."""
-    several = len(loaded.values) + len(loaded.failed) > 1
-    met = False
-    for number, value in enumerate(loaded.values):
-        for thing in walk(value, at.down(str(number)) if several else at, readers):
-            met = met or isinstance(thing, Met)
-            yield thing
-    doubtful = (*(loaded.failed if must_load else ()), *(loaded.doubts if met else ()))
-    for number, item in enumerate(doubtful, len(loaded.values)):
-        yield unreadable(at.down(str(number)) if several else at, item)
+def _dashboard_v2(value: Json, at: At) -> Iterator[Wrapped] | None:
+    if not is_dashboard_v2(value):
+        return None
+    return iter([Met(at, lambda around: read_dashboard_v2(value, around.grafana), stubs_of(value))])
 
 
-_PROMQL = re.compile(r"[A-Za-z_:][\w:]*\s*[({\[]")
+def _alerting(value: Json, at: At) -> Iterator[Wrapped] | None:
+    return iter([Met(at, lambda around: read_alerting(value, around.grafana))]) if is_alerting(value) else None
 
 
-def loose_query(loose: Loose) -> Item | None:
-    """A text that looks like PromQL is tried as such; of any other the names in it are protected."""
-    where = "/".join((*loose.at.keys, loose.key))
-    if loose.key == "filter":
-        return Query("gcp_filter", "panel", where, loose.text)
-    if _PROMQL.search(loose.text):
-        return Query("promql", "panel", where, loose.text)
-    touches = names_in([loose.text], {})
-    return Unread(where, loose.text[:2_000], "a query in a document of unknown kind", touches) if touches else None
+def _dashboard(value: Json, at: At) -> Iterator[Wrapped] | None:
+    kind = "grafana_dashboard" if is_dashboard(value) else "grafana_panel" if is_panel(value) else None
+    return iter([Met(at, lambda around: read_dashboard(value, around.grafana, kind), stubs_of(value))]) if kind else None
+
+
+def stubs_of(value: Any) -> frozenset[str]:
+    """The library panels that a dashboard points at, by uid and by name."""
+    found: set[str] = set()
+    stack: list[Any] = [value]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, list):
+            stack.extend(node)
+        elif isinstance(node, dict):
+            stub = mapping(node.get("libraryPanel"))
+            found.update(t for key in ("uid", "name") if (t := scalar(stub.get(key))))
+            stack.extend(v for v in node.values() if isinstance(v, dict | list))
+    return frozenset(found)
+
+
+def _element(value: Json, at: At) -> Iterator[Wrapped] | None:
+    """A library element as the API and exports give it."""
+    model = mapping(value.get("model"))
+    uid, name = scalar(value.get("uid")), scalar(value.get("name"))
+    if not (uid or name) or "refId" in value or "datasourceUid" in value or not _is_model(model):
+        return None
+    return iter([Element(at.owned(scalar(path_in(value, "meta", "folderName"))), uid or "", name or "", model)])
+
+
+def _is_model(model: Json) -> bool:
+    return is_panel(model) or ("type" in model and not {"options", "fieldConfig", "gridPos", "targets"}.isdisjoint(model))
+
+
+def library_panel(value: Json, at: At, uid: str) -> Element | None:
+    """The text of an operator's library panel: an element, or its model alone."""
+    held = mapping(value.get("model"))
+    model = held if _is_model(held) else value
+    if not _is_model(model):
+        return None
+    stub = mapping(model.get("libraryPanel"))
+    name = scalar(value.get("name")) or scalar(stub.get("name")) or scalar(model.get("title")) or at.key
+    return Element(at, scalar(value.get("uid")) or uid or scalar(stub.get("uid")) or "", name, model)
+
+
+def _source(value: Json, at: At) -> Iterator[Wrapped] | None:
+    """A data source, as provisioned or as the API lists it."""
+    listed = at.keys[-2:-1] == ("datasources",) or not {"access", "typeLogoUrl"}.isdisjoint(value)
+    return _source_types(value) if listed and scalar(value.get("type")) and scalar(value.get("name")) and "targets" not in value else None
+
+
+def _source_types(source: Json) -> Iterator[SourceType]:
+    kind = scalar(source.get("type"))
+    if kind:
+        yield from (SourceType(name, kind) for key in ("name", "uid") if (name := scalar(source.get(key))))
+
+
+WRAPPINGS: tuple[Wrapping, ...] = (_config_map, _operator, _envelope, _dashboard_v2, _alerting, _dashboard, _element, _source)
+"""In this order: what wraps before what is wrapped, and exact marks before loose shapes."""
