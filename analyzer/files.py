@@ -1,0 +1,254 @@
+"""Paths → inputs: files, folders and archives, within bounds. What cannot be opened is an input that says so, never a file forgotten."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import re
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, cast
+
+import zstandard
+
+from analyzer.references.inventory import Input, Skipped
+from analyzer.references.wrappings import MAX_DOCUMENT_BYTES
+from flowgate.errors import NotFound
+
+MAX_MEMBERS = 10_000
+"""Of one archive, folders included."""
+MAX_ARCHIVE_BYTES = 512 * 2**20
+"""Of one archive's members together, unpacked."""
+MAX_LOG_BYTES = 512 * 2**20
+"""Of one log. Logs are lines: they are cut at line ends into parts of a document's size."""
+
+_STRUCTURED = frozenset({".json", ".jsonc", ".json5", ".yaml", ".yml", ".rules", ".jsonl", ".ndjson", ".log", ".txt"})
+_LOGS = frozenset({".jsonl", ".ndjson", ".log"})
+_TEMPLATES = frozenset(
+    [".jsonnet", ".libsonnet", ".tf", ".hcl", ".tpl", ".tmpl", ".gotmpl", ".j2", ".jinja", ".jinja2", ".erb", ".mustache", ".cue", ".dhall"]
+)
+_ASKS = re.compile(r"expr|quer|promql|record|alert|panel|target|metric|dashboard|rule|slo\b|sli\b", re.IGNORECASE)
+"""A template in which none of these words stands holds no query."""
+_BEGINS = re.compile(rb"\s*(?:[{\[]|---\s|%YAML|(?:apiVersion|kind|groups|version|namespace|spec|title)\s*:|(?:ts|level|time|t|caller)=)")
+"""How a file without a suffix begins when it is JSON, YAML or a log."""
+_ARCHIVES = re.compile(r"\.(?:zip|tar|tgz|tar\.(?:gz|bz2|xz|zst)|tzst|tbz2|txz)$", re.IGNORECASE)
+_PACKED = re.compile(r"\.(?:gz|zst)$", re.IGNORECASE)
+_UNPACKABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    zstandard.ZstdError,
+)
+"""What the standard library's archive readers raise for damaged, encrypted or strange archives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    inputs: tuple[Input, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def inputs_in(path: Path) -> Files:
+    """Everything at a path that may hold queries. Paths are relative to it: a file's name, a way inside a folder, `archive.zip#member`.
+
+    A file that is named itself is read whatever it is called. NotFound for a path that is not there.
+    """
+    if not path.exists():
+        raise NotFound(f"{path} does not exist")
+    if path.is_dir():
+        found = [one for file in _walked(path, frozenset()) for one in _of_file(file, file.relative_to(path).as_posix(), asked=False)]
+    else:
+        found = list(_of_file(path, path.name, asked=True))
+    return Files(tuple(f for f in found if isinstance(f, Input)), tuple(f for f in found if isinstance(f, Skipped)))
+
+
+def _walked(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    """Files under a folder, sorted, through links to folders but never into one that is being walked; hidden ones are left out."""
+    try:
+        here = folder.stat()
+        entries = sorted(folder.iterdir())
+    except OSError:
+        yield folder
+        return
+    above = above | {(here.st_dev, here.st_ino)}
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if not entry.is_dir():
+            yield entry
+        elif not _among(entry, above):
+            yield from _walked(entry, above)
+
+
+def _among(folder: Path, above: frozenset[tuple[int, int]]) -> bool:
+    status = folder.stat()
+    return (status.st_dev, status.st_ino) in above
+
+
+def _of_file(file: Path, path: str, asked: bool) -> Iterator[Input | Skipped]:
+    try:
+        mode = file.stat().st_mode
+        if stat.S_ISREG(mode):
+            with file.open("rb") as stream:
+                yield from _of_stream(stream, path, asked)
+        elif stat.S_ISDIR(mode):
+            yield Input(path, "", "a folder that cannot be listed")
+        else:
+            yield Skipped(path, "no regular file")
+    except OSError as error:
+        yield Input(path, "", f"cannot be opened: {error.strerror or error}")
+
+
+def _of_stream(stream: IO[bytes], path: str, asked: bool) -> Iterator[Input | Skipped]:
+    if _ARCHIVES.search(path):
+        yield from _archived(stream, path)
+    elif _PACKED.search(path):
+        yield from _unpacked(stream, path, asked)
+    else:
+        yield from _of_content(path, stream, asked)
+
+
+def _of_content(path: str, stream: IO[bytes], asked: bool) -> Iterator[Input | Skipped]:
+    """A file's inputs by its suffix; one without a suffix by how it begins."""
+    suffix = PurePosixPath(path).suffix.casefold()
+    start = stream.read(512)
+    if suffix in _TEMPLATES:
+        yield from _template(path, start + stream.read(MAX_DOCUMENT_BYTES))
+    elif suffix in _STRUCTURED or asked or (suffix == "" and _BEGINS.match(start.removeprefix(codecs.BOM_UTF8))):
+        yield from _structured(path, start, stream, MAX_LOG_BYTES if suffix in _LOGS else MAX_DOCUMENT_BYTES)
+    else:
+        yield Skipped(path, f"a file of kind {suffix or 'unknown'}, which holds no queries that are read")
+
+
+def _template(path: str, raw: bytes) -> Iterator[Input | Skipped]:
+    if _ASKS.search(raw.decode(errors="replace")):
+        yield Input(path, "", "a template, which is not evaluated: give its rendered output")
+    else:
+        yield Skipped(path, "a template in which nothing looks like a query")
+
+
+def _structured(path: str, start: bytes, stream: IO[bytes], limit: int) -> Iterator[Input]:
+    raw = start + stream.read(limit + 1 - len(start))
+    if len(raw) > limit:
+        yield Input(path, "", f"larger than {limit} bytes")
+        return
+    text = decoded(raw)
+    if text is None:
+        yield Input(path, "", "not text in UTF-8")
+    elif len(raw) > MAX_DOCUMENT_BYTES:
+        yield from (Input(f"{path}#{number}", part) for number, part in enumerate(cut(text, MAX_DOCUMENT_BYTES // 4)))
+    else:
+        yield Input(path, text)
+
+
+def decoded(raw: bytes) -> str | None:
+    """Text in UTF-8, or in UTF-16 with a byte order mark, as editors on Windows write it."""
+    encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+
+
+def cut(text: str, size: int) -> Iterator[str]:
+    """Parts of at most `size` characters that end with a line; a longer line is a part of its own."""
+    start = 0
+    while start < len(text):
+        end = len(text) if len(text) - start <= size else text.rfind("\n", start, start + size) + 1
+        if end <= start:
+            end = text.find("\n", start) + 1 or len(text)
+        yield text[start:end]
+        start = end
+
+
+# Archives
+
+
+def _unpacked(stream: IO[bytes], path: str, asked: bool) -> Iterator[Input | Skipped]:
+    """One compressed file: it is what its name says without the last suffix."""
+    inner = _PACKED.sub("", path)
+    try:
+        with _opened(stream, path) as plain:
+            found = list(_of_content(inner, plain, asked))
+    except _UNPACKABLE as error:
+        found = [Input(path, "", f"cannot be unpacked: {error}")]
+    for one in found:
+        yield Input(_renamed(one.path, inner, path), one.text, one.trouble) if isinstance(one, Input) else Skipped(path, one.reason)
+
+
+def _renamed(path: str, inner: str, outer: str) -> str:
+    return outer + path.removeprefix(inner)
+
+
+def _opened(stream: IO[bytes], path: str) -> IO[bytes]:
+    if path.casefold().endswith("zst"):
+        return cast("IO[bytes]", zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True))
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=stream))
+
+
+def _archived(stream: IO[bytes], path: str) -> Iterator[Input | Skipped]:
+    """The members of an archive, in its order, until a bound is passed: what lies beyond is said to be unread."""
+    try:
+        yield from _members(_zipped(stream) if path.casefold().endswith(".zip") else _tarred(stream, path), path)
+    except _UNPACKABLE as error:
+        yield Input(path, "", f"cannot be unpacked: {str(error) or type(error).__name__}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    name: str
+    size: int
+    stream: IO[bytes]
+
+
+def _members(members: Iterable[_Member | None], path: str) -> Iterator[Input | Skipped]:
+    total = 0
+    for count, member in enumerate(members):
+        if count >= MAX_MEMBERS:
+            yield Input(path, "", f"an archive of more than {MAX_MEMBERS} members")
+            return
+        total += member.size if member else 0
+        if total > MAX_ARCHIVE_BYTES:
+            yield Input(path, "", f"an archive of more than {MAX_ARCHIVE_BYTES} bytes unpacked")
+            return
+        if member and not _hidden(member.name):
+            yield from _of_member(member, f"{path}#{member.name}")
+
+
+def _of_member(member: _Member, path: str) -> Iterator[Input | Skipped]:
+    if _ARCHIVES.search(member.name) or _PACKED.search(member.name):
+        yield Input(path, "", "an archive inside an archive")
+    else:
+        yield from _of_content(path, member.stream, asked=False)
+
+
+def _hidden(name: str) -> bool:
+    return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
+def _zipped(stream: IO[bytes]) -> Iterator[_Member | None]:
+    with zipfile.ZipFile(stream) as archive:
+        for info in archive.infolist():
+            if info.is_dir():
+                yield None
+            else:
+                with archive.open(info) as inner:
+                    yield _Member(info.filename, info.file_size, inner)
+
+
+def _tarred(stream: IO[bytes], path: str) -> Iterator[_Member | None]:
+    plain = _opened(stream, path) if path.casefold().endswith("zst") else stream
+    with tarfile.open(fileobj=plain, mode="r|" if plain is not stream else "r|*") as archive:
+        for info in archive:
+            inner = archive.extractfile(info) if info.isfile() else None
+            yield _Member(info.name, info.size, inner) if inner else None
