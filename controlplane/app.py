@@ -29,6 +29,7 @@ from controlplane.listeners import owner
 from controlplane.ports import ControlStore
 from controlplane.render import FILE_NAME
 from controlplane.settings import Settings
+from controlplane.sources import LiveSources
 from controlplane.store import SqlStore
 from flowgate.errors import EXIT_DONE, Broken, Invalid, Unreachable
 from flowgate.ids import DEFAULT_ORG, GatewayId
@@ -56,13 +57,14 @@ class ControlPlane:
 
 def wire(settings: Settings, store: ControlStore) -> ControlPlane:
     """One wiring for every way to start. Raises `Broken` when the collector's binary or the data folder cannot be used."""
-    tools = Tools(store, Collector(settings.collector), settings.segment_root, settings.data / "tap-tokens.json", _new_id, _now)
+    collector, tokens, live = Collector(settings.collector), settings.data / "tap-tokens.json", LiveSources(settings.query_logs)
+    tools = Tools(store, collector, settings.segment_root, tokens, _new_id, _now, read_source=live)
     auth.bootstrap(store, settings.data / "admin-token")
     handlers.ensure_default_group(tools, DEFAULT_ORG, _base(settings.base_config))
     handlers.recover(tools)
     jobs = Jobs(tools)
     hub = Hub(_callbacks(tools))
-    app = build(tools, jobs.analyse, _pusher(tools, hub))
+    app = build(tools, jobs.analyse, _pusher(tools, hub), jobs.fetch)
     opamp: OpampApp[Identity] = OpampApp(hub)
     # Routes, not a mount: a mount answers only below its path, with a slash that no agent sends.
     app.router.routes += [Route(API_OPAMP_PATH, opamp), WebSocketRoute(API_OPAMP_PATH, opamp)]
@@ -144,10 +146,12 @@ def at_path(app: OpampApp[Identity], path: str) -> Callable[..., Awaitable[None]
 def serve(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT and prints `ready` when both ports listen."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a request otherwise: thousands a fetch
     make_folder(settings.data)
     sockets = [_listen(settings.api_listen, "API"), _listen(settings.opamp_listen, "OpAMP")]
     store = SqlStore(settings.data / "control.db")
     plane = wire(settings, store)
+    plane.jobs.start()
     try:
         asyncio.run(_serve(plane, sockets))
     finally:

@@ -174,6 +174,7 @@ class Noun(StrEnum):
     ANALYSES = "analyses"
     SAVINGS = "savings"
     USAGE = "usage"
+    SOURCES = "sources"
 
 
 @app.command()

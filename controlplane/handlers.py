@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import analyzer
-from controlplane import auth, rollout
+from controlplane import auth, querylog, rollout
 from controlplane.check import check_actions, check_config
 from controlplane.collector import Collector
-from controlplane.ports import Active, Analysis, ControlStore, Json, SavingRecord, UnitOfWork
+from controlplane.ports import Active, Analysis, ControlStore, Json, ReadSource, SavingRecord, UnitOfWork
 from controlplane.render import render
-from flowgate.advice import Action, Policy, Usage, Waiver
+from controlplane.sources import LiveSources
+from flowgate.advice import Action, BlindSpot, Policy, Usage, Waiver
 from flowgate.errors import Conflict, Invalid, NotFound, Problem
 from flowgate.fleet import ConfigBundle, Deployment, DeploymentState, Gateway, GatewayReport, Group, TemplateVersion
 from flowgate.ids import AnalysisId, DeploymentId, GatewayId, GroupId, OrgId, TemplateId, WaiverId, gateway_id, slug
@@ -30,10 +33,13 @@ from flowgate.shapes import (
     recommendation_json,
     volume_json,
 )
+from flowgate.sources import NEVER, Document, Fetch, Fetched, Source, SourceId, due, source_spots
+from flowgate.sources import checked as checked_source
 from flowgate.telemetry import Side, Signal, Window, aligned
 
 DEFAULT_GROUP = GroupId("default")
 DEFAULT_POLICY = Policy()
+DEFAULT_SOURCES = LiveSources()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,7 @@ class Tools:
     new_id: Callable[[], str]
     now: Callable[[], datetime]
     policy: Policy = DEFAULT_POLICY
+    read_source: ReadSource = DEFAULT_SOURCES
 
 
 # --- gateways and groups ---------------------------------------------------------------------------------------------------------
@@ -155,6 +162,79 @@ def price_book(work: UnitOfWork, org: OrgId) -> PriceBook:
     return analyzer.parse_price_book(text) if text is not None else analyzer.FREE
 
 
+# --- live sources --------------------------------------------------------------------------------------------------------------------
+
+
+def add_source(tools: Tools, source: Source, token: str | None) -> Source:
+    """Connects a source. Until its first good fetch it hides everything."""
+    slug(source.id, "name")
+    with tools.store.begin() as work:
+        work.add_source(checked_source(source, token), token)
+        work.commit()
+    return source
+
+
+def change_source(tools: Tools, org: OrgId, name: str, changes: Mapping[str, Any]) -> Source:
+    """Changes fields, and the token where `changes` has one (None: takes it away). Another address is another source: never fetched."""
+    rest = {k: v for k, v in changes.items() if k != "token"}
+    with tools.store.begin() as work:
+        made = replace(work.source(org, SourceId(name)), **rest)
+        work.replace_source(checked_source(made, changes.get("token")))
+        if "token" in changes:
+            work.put_source_token(org, made.id, changes["token"])
+        work.commit()
+    return made
+
+
+def delete_source(tools: Tools, org: OrgId, name: str) -> None:
+    """What it said counts no longer, and what it would say is no blind spot: a person says so by this."""
+    with tools.store.begin() as work:
+        work.delete_source(org, SourceId(name))
+        work.commit()
+
+
+def due_sources(tools: Tools, now: datetime) -> list[Source]:
+    with tools.store.begin() as work:
+        listed = [(s, work.histories(org)) for org in work.orgs() for s in work.sources(org)]
+    return [s for s, histories in listed if due(s, histories.get(s.id, NEVER), now)]
+
+
+async def fetch_source(tools: Tools, org: OrgId, source: SourceId) -> Fetch:
+    """One attempt, kept whatever became of it. No transaction is held while it lasts."""
+    asked, token = await asyncio.to_thread(_asked, tools, org, source)
+    started = tools.now()
+    brought = await tools.read_source(asked, token)
+    return await asyncio.to_thread(_keep_fetch, tools, asked, brought, started)
+
+
+def broken_fetch(tools: Tools, org: OrgId, source: SourceId, reason: str) -> Fetch:
+    """An attempt that broke here: what was known before must not count as if nothing had happened."""
+    asked, _ = _asked(tools, org, source)
+    return _keep_fetch(tools, asked, Fetched(error=reason, fault="ours"), tools.now())
+
+
+def _asked(tools: Tools, org: OrgId, source: SourceId) -> tuple[Source, str | None]:
+    with tools.store.begin() as work:
+        return work.source(org, source), work.source_token(org, source)
+
+
+def _keep_fetch(tools: Tools, asked: Source, brought: Fetched, started: datetime) -> Fetch:
+    documents, failed = brought.documents, brought.failed
+    made = Fetch(asked.org, asked.id, started, tools.now(), brought.ok, len(documents), failed, brought.error, brought.fault)
+    with tools.store.begin() as work:
+        if work.source(asked.org, asked.id).address != asked.address:
+            raise Conflict(f"source {asked.id} changed while it was fetched")
+        work.put_fetch(made, documents)
+        work.commit()
+    return made
+
+
+def usage_inputs(work: UnitOfWork, org: OrgId, now: datetime) -> tuple[list[Document], tuple[BlindSpot, ...]]:
+    """Everything that is read by the org, uploaded and fetched (below the source's id), and what the live sources hide."""
+    documents = [*work.documents(org), *work.fetched_documents(org)]
+    return documents, source_spots(work.sources(org), work.histories(org), now)
+
+
 # --- analysis ------------------------------------------------------------------------------------------------------------------------
 
 
@@ -173,11 +253,12 @@ def start_analysis(tools: Tools, org: OrgId, window: Window, gateway: str | None
 def finish_analysis(tools: Tools, analysis: Analysis) -> Analysis:
     """Profiles × references → advice. No transaction is held while it works."""
     with tools.store.begin() as work:
-        documents, book = work.documents(analysis.org), price_book(work, analysis.org)
+        (documents, hidden), book = usage_inputs(work, analysis.org, tools.now()), price_book(work, analysis.org)
     db = analyzer.open_tap(tools.segments, analysis.org)
     window = whole_buckets(Window(analysis.start, analysis.end), analyzer.bucket_seconds(db))
     with analyzer.PromqlWorker() as parse:
-        usage = analyzer.read_documents(documents, parse)
+        read = analyzer.read_documents(documents, parse)
+    usage = replace(read, blind_spots=(*hidden, *read.blind_spots))
     seen = analyzer.profile(db, Side.IN, window, analysis.gateway)
     advice = analyzer.advise(seen, usage, book, tools.policy, tools.now())
     done = Analysis(
@@ -313,7 +394,7 @@ def create_template_version(tools: Tools, org: OrgId, asked: Accepted, by: str) 
         waiver = _waiver(work, tools, org, template, asked.waiver)
         _policy(tools.policy, analysis, waiver)
         actions = _accepted(result, asked.recommendations)
-        problems = [*check_actions(actions, {u["metric"] for u in result["used"]}), *_no_longer_advised(work, org, actions)]
+        problems = [*check_actions(actions, {u["metric"] for u in result["used"]}), *_no_longer_advised(work, org, actions, tools.now())]
         if problems:
             raise Invalid("these actions are refused", tuple(problems))
         number = 1 + max((v.version for v in work.template_versions(org) if v.template == template), default=0)
@@ -324,13 +405,21 @@ def create_template_version(tools: Tools, org: OrgId, asked: Accepted, by: str) 
 
 
 def usage_digest(documents: Sequence[tuple[str, str]]) -> str:
-    """Stands for everything that is read: any change of any document changes it."""
-    return hashlib.sha256(json.dumps(list(documents)).encode()).hexdigest()
+    """Stands for everything that is read: any change of any document changes it, of a query log any query that is new in it."""
+    said = [(p, querylog.stable(t) if _QUERY_LOG.search(p) else t) for p, t in documents]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
-def _no_longer_advised(work: UnitOfWork, org: OrgId, actions: Sequence[Action]) -> list[Problem]:
-    """Actions that no finished analysis of today's documents recommends: a rule written since may read what they drop."""
-    today = usage_digest(work.documents(org))
+_QUERY_LOG = re.compile(r"/query_log/[0-9]+\.log$")
+
+
+def _no_longer_advised(work: UnitOfWork, org: OrgId, actions: Sequence[Action], now: datetime) -> list[Problem]:
+    """Actions that no finished analysis of today's documents recommends: a rule written since may read what they drop. None is advised
+    while a live source hides, whatever an analysis said when it did not."""
+    documents, hidden = usage_inputs(work, org, now)
+    if hidden:
+        return [Problem("sources", spot.reason) for spot in hidden]
+    today = usage_digest(documents)
     results = [a.result for a in work.analyses(org) if a.result is not None and a.result["usage_digest"] == today]
     if not results:
         return [Problem("analysis", "the documents have changed since they were analysed: analyse again")]
@@ -394,7 +483,7 @@ def deploy(tools: Tools, org: OrgId, template: str, version: int, group: str) ->
     bundle = checked(tools, base.base_config, actions)
     with tools.store.begin() as work:
         _unmoved(work, base, active)
-        stale = _no_longer_advised(work, org, actions)
+        stale = _no_longer_advised(work, org, actions, tools.now())
         if stale:
             raise Invalid("these actions are refused", tuple(stale))
         work.put_group(base, active_of(bundle, TemplateId(template), version))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,8 +12,11 @@ from flowgate.advice import Waiver
 from flowgate.fleet import Deployment, Gateway, GatewayReport, Group, TemplateVersion
 from flowgate.ids import AnalysisId, DeploymentId, GatewayId, GroupId, OrgId, TemplateId, WaiverId
 from flowgate.ports import Identity
+from flowgate.sources import Document, Fetch, Fetched, History, Source, SourceId
 
 Json = dict[str, Any]
+ReadSource = Callable[[Source, str | None], Awaitable[Fetched]]
+"""Fetches a source once, with its token. Never raises for what the other side does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,33 @@ class UnitOfWork(Protocol):
     def put_document(self, org: OrgId, path: str, text: str) -> None: ...
     def delete_document(self, org: OrgId, path: str) -> None: ...
     def documents(self, org: OrgId) -> Sequence[tuple[str, str]]: ...
+
+    def add_source(self, source: Source, token: str | None) -> None: ...
+    def replace_source(self, source: Source) -> None:
+        """Keeps its token. A new `address` forgets its fetches: what they say was said by another."""
+        ...
+
+    def put_source_token(self, org: OrgId, source: SourceId, token: str | None) -> None: ...
+    def delete_source(self, org: OrgId, source: SourceId) -> None:
+        """With its token, its fetches and its documents."""
+        ...
+
+    def source(self, org: OrgId, source: SourceId) -> Source: ...
+    def sources(self, org: OrgId) -> Sequence[Source]: ...
+    def source_token(self, org: OrgId, source: SourceId) -> str | None:
+        """The secret itself: for whoever fetches, never for an answer."""
+        ...
+
+    def put_fetch(self, fetch: Fetch, documents: Sequence[Document]) -> None:
+        """Keeps an attempt and what it brought. Only an `ok` one says what no longer exists: the source's other documents go, except those
+        that it `failed` to fetch, of which an older text is better than none. Of attempts, the last `ok` and the last other one are kept."""
+        ...
+
+    def histories(self, org: OrgId) -> Mapping[SourceId, History]: ...
+    def fetched_documents(self, org: OrgId) -> Sequence[Document]:
+        """Of all sources, by path; each path stands below its source's id."""
+        ...
+
     def put_price_book(self, org: OrgId, text: str) -> None: ...
     def price_book(self, org: OrgId) -> str | None: ...
 

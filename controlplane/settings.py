@@ -23,6 +23,9 @@ class Settings(BaseSettings):
     base_config: Path = Field(
         default=Path("gateway/base.yaml"), description="Base configuration of the group `default`, used at the first start."
     )
+    query_logs: Path | None = Field(
+        default=None, description="The one folder below which sources of kind `query_log` may be read; none: no such source can be fetched."
+    )
 
     @property
     def segment_root(self) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import zlib
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,6 +25,7 @@ from flowgate.fleet import ConfigStatus, Deployment, DeploymentState, Gateway, G
 from flowgate.ids import AnalysisId, DeploymentId, GatewayId, GroupId, OrgId, TemplateId, WaiverId
 from flowgate.ports import Identity
 from flowgate.shapes import action_from_json, action_json
+from flowgate.sources import NEVER, Document, FailedDocument, Fetch, History, Source, SourceId
 
 Row = Mapping[str, Any]
 metadata = sa.MetaData()
@@ -52,6 +55,37 @@ groups = _table(
     sa.Column("version", sa.Integer),
 )
 documents = _table("documents", sa.Column("path", sa.String, primary_key=True), sa.Column("text", sa.Text, nullable=False))
+sources = _table(
+    "sources",
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("created", sa.String, nullable=False),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("interval_seconds", sa.Integer, nullable=False),
+    sa.Column("tenant", sa.Text),
+    sa.Column("prefix", sa.Text),
+    sa.Column("user", sa.Text),
+    sa.Column("token", sa.Text),
+)
+fetches = _table(
+    "fetches",
+    sa.Column("source", sa.String, primary_key=True),
+    sa.Column("ok", sa.Boolean, primary_key=True),
+    sa.Column("started", sa.String, nullable=False),
+    sa.Column("finished", sa.String, nullable=False),
+    sa.Column("documents", sa.Integer, nullable=False),
+    sa.Column("failed", sa.JSON, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("fault", sa.String),
+)
+fetched_documents = _table(
+    "fetched_documents",
+    sa.Column("source", sa.String, primary_key=True),
+    sa.Column("path", sa.String, primary_key=True),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("text", sa.LargeBinary, nullable=False),
+)
 price_books = _table("price_books", sa.Column("text", sa.Text, nullable=False))
 analyses = _table(
     "analyses",
@@ -126,6 +160,7 @@ class SqlStore:
     def __init__(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            _private(path)
             self._engine = _engine(path)
             migrate(self._engine)
         except (OSError, OperationalError) as error:
@@ -143,6 +178,13 @@ class SqlStore:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _private(path: Path) -> None:
+    """Tokens of live sources are in it as they are: its owner alone may read it. SQLite gives its other files the same mode."""
+    path.touch(mode=0o600)
+    if path.is_file():
+        path.chmod(0o600)
 
 
 def _whose(error: OperationalError) -> FlowgateError:
@@ -246,6 +288,75 @@ class SqlUnitOfWork:
 
     def documents(self, org: OrgId) -> Sequence[tuple[str, str]]:
         return [(r["path"], r["text"]) for r in self._rows(_of(documents, org).order_by(documents.c.path))]
+
+    # --- live sources ---
+
+    def add_source(self, source: Source, token: str | None) -> None:
+        self._add(sources, {**_source_row(source), "token": token}, f"source {source.id}")
+
+    def replace_source(self, source: Source) -> None:
+        old = self.source(source.org, source.id)
+        self._put(sources, _source_row(source))
+        if old.address != source.address:
+            self._delete_of(fetches, source.org, source.id)
+
+    def put_source_token(self, org: OrgId, source: SourceId, token: str | None) -> None:
+        self.source(org, source)
+        self._db.execute(sa.update(sources).where(sources.c.org == org, sources.c.id == source).values(token=token))
+
+    def delete_source(self, org: OrgId, source: SourceId) -> None:
+        self.source(org, source)
+        self._delete_of(fetches, org, source)
+        self._delete_of(fetched_documents, org, source)
+        self._db.execute(sa.delete(sources).where(sources.c.org == org, sources.c.id == source))
+
+    def _delete_of(self, table: sa.Table, org: OrgId, source: SourceId) -> None:
+        self._db.execute(sa.delete(table).where(table.c.org == org, table.c.source == source))
+
+    def source(self, org: OrgId, source: SourceId) -> Source:
+        return _source(self._one(_of(sources, org).where(sources.c.id == source), f"source {source}"))
+
+    def sources(self, org: OrgId) -> Sequence[Source]:
+        return [_source(r) for r in self._rows(_of(sources, org).order_by(sources.c.id))]
+
+    def source_token(self, org: OrgId, source: SourceId) -> str | None:
+        return self._one(_of(sources, org).where(sources.c.id == source), f"source {source}")["token"]
+
+    def put_fetch(self, fetch: Fetch, documents: Sequence[Document]) -> None:
+        self.source(fetch.org, fetch.source)
+        row = {
+            "org": fetch.org, "source": fetch.source, "ok": fetch.ok, "started": _text(fetch.started), "finished": _text(fetch.finished),
+            "documents": fetch.documents, "failed": [[f.path, f.reason] for f in fetch.failed], "error": fetch.error, "fault": fetch.fault,
+        }  # fmt: skip
+        self._put(fetches, row)
+        t = fetched_documents
+        mine = (t.c.org == fetch.org, t.c.source == fetch.source)
+        rows = self._db.execute(sa.select(t.c.path, t.c.digest).where(*mine))
+        known: dict[str, bytes] = {row.path: row.digest for row in rows}
+        for path, text in documents:
+            self._put_fetched(fetch, path, text.encode(errors="surrogatepass"), known.get(path))
+        if fetch.ok:
+            for path in known.keys() - {p for p, _ in documents} - {f.path for f in fetch.failed}:
+                self._db.execute(sa.delete(t).where(*mine, t.c.path == path))
+
+    def _put_fetched(self, fetch: Fetch, path: str, text: bytes, known: bytes | None) -> None:
+        """Most documents are what they were an hour ago: those are not compressed and written again under the write lock."""
+        digest = hashlib.sha256(text).digest()
+        if digest != known:
+            key = {"org": fetch.org, "source": fetch.source, "path": path}
+            self._put(fetched_documents, {**key, "digest": digest, "text": zlib.compress(text, 1)})
+
+    def histories(self, org: OrgId) -> Mapping[SourceId, History]:
+        made: dict[SourceId, History] = {}
+        for row in self._rows(_of(fetches, org).order_by(fetches.c.started, fetches.c.ok)):
+            one = _fetch(row)
+            made[one.source] = History(one, one if one.ok else made.get(one.source, NEVER).good)
+        return made
+
+    def fetched_documents(self, org: OrgId) -> Sequence[Document]:
+        t = fetched_documents
+        rows = self._rows(_of(t, org).order_by(t.c.source, t.c.path))
+        return [(f"{r['source']}/{r['path']}", zlib.decompress(r["text"]).decode(errors="surrogatepass")) for r in rows]
 
     def put_price_book(self, org: OrgId, text: str) -> None:
         self._put(price_books, {"org": org, "text": text})
@@ -391,6 +502,23 @@ def _time(text: str) -> datetime:
 
 def _gateway(r: Row) -> Gateway:
     return Gateway(OrgId(r["org"]), GatewayId(r["id"]), GroupId(r["group_id"]))
+
+
+def _source_row(source: Source) -> dict[str, Any]:
+    row = {c.name: getattr(source, c.name) for c in sources.c if c.name not in ("created", "token")}
+    return {**row, "created": _text(source.created)}
+
+
+def _source(r: Row) -> Source:
+    values: dict[str, Any] = {**r, "created": _time(r["created"])}
+    del values["token"]
+    return Source(**values)
+
+
+def _fetch(r: Row) -> Fetch:
+    failed = tuple(FailedDocument(path, reason) for path, reason in r["failed"])
+    values: dict[str, Any] = {**r, "started": _time(r["started"]), "finished": _time(r["finished"]), "failed": failed}
+    return Fetch(**values)
 
 
 def _analysis(r: Row) -> Analysis:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from flowgate.errors import Conflict, NotFound
 from flowgate.fleet import Deployment, Gateway, GatewayReport, Group, TemplateVersion
 from flowgate.ids import AnalysisId, DeploymentId, GatewayId, GroupId, OrgId, TemplateId, WaiverId
 from flowgate.ports import Identity
+from flowgate.sources import NEVER, Document, Fetch, History, Source, SourceId
 from flowgate.telemetry import Segment, Window
 
 T = TypeVar("T")
@@ -135,6 +136,58 @@ class MemoryUnitOfWork:
 
     def documents(self, org: OrgId) -> Sequence[tuple[str, str]]:
         return self._all("documents", org)
+
+    def add_source(self, source: Source, token: str | None) -> None:
+        self._add("sources", (source.org, source.id), source, f"source {source.id}")
+        self._tables.table("source_tokens")[source.org, source.id] = token
+
+    def replace_source(self, source: Source) -> None:
+        old = self.source(source.org, source.id)
+        self._put("sources", (source.org, source.id), source)
+        if old.address != source.address:
+            self._delete_of("fetches", source.org, source.id)
+
+    def put_source_token(self, org: OrgId, source: SourceId, token: str | None) -> None:
+        self.source(org, source)
+        self._tables.table("source_tokens")[org, source] = token
+
+    def delete_source(self, org: OrgId, source: SourceId) -> None:
+        self.source(org, source)
+        for table in ("sources", "source_tokens", "fetches", "fetched"):
+            self._delete_of(table, org, source)
+
+    def _delete_of(self, table: str, org: OrgId, source: SourceId) -> None:
+        rows = self._tables.table(table)
+        for key in [k for k in rows if k[:2] == (org, source)]:
+            del rows[key]
+
+    def source(self, org: OrgId, source: SourceId) -> Source:
+        return self._one("sources", (org, source), f"source {source}")
+
+    def sources(self, org: OrgId) -> Sequence[Source]:
+        return self._all("sources", org)
+
+    def source_token(self, org: OrgId, source: SourceId) -> str | None:
+        return self._one("source_tokens", (org, source), f"source {source}")
+
+    def put_fetch(self, fetch: Fetch, documents: Sequence[Document]) -> None:
+        self.source(fetch.org, fetch.source)
+        self._put("fetches", (fetch.org, fetch.source, fetch.ok), fetch)
+        rows = self._tables.table("fetched")
+        kept = {p for p, _ in documents} | {f.path for f in fetch.failed}
+        for key in [k for k in rows if k[:2] == (fetch.org, fetch.source) and fetch.ok and k[2] not in kept]:
+            del rows[key]
+        for path, text in documents:
+            rows[fetch.org, fetch.source, path] = (f"{fetch.source}/{path}", text)
+
+    def histories(self, org: OrgId) -> Mapping[SourceId, History]:
+        made: dict[SourceId, History] = {}
+        for one in sorted(self._all("fetches", org), key=lambda f: (f.started, f.ok)):
+            made[one.source] = History(one, one if one.ok else made.get(one.source, NEVER).good)
+        return made
+
+    def fetched_documents(self, org: OrgId) -> Sequence[Document]:
+        return self._all("fetched", org)
 
     def put_price_book(self, org: OrgId, text: str) -> None:
         self._put("prices", (org,), text)

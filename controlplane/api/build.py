@@ -21,8 +21,9 @@ from controlplane.ports import Active, Analysis, Json
 from controlplane.yaml import MAX_BYTES
 from flowgate.errors import Invalid, NotFound, Problem
 from flowgate.fleet import Deployment, Gateway, GatewayReport, TemplateVersion
-from flowgate.ids import AnalysisId, DeploymentId, GroupId, TemplateId, gateway_id
+from flowgate.ids import AnalysisId, DeploymentId, GroupId, OrgId, TemplateId, gateway_id
 from flowgate.shapes import action_json
+from flowgate.sources import MAX_INTERVAL, MAX_TEXT, MIN_INTERVAL, NEVER, Fetch, History, Source, SourceId, SourceKind, state_of
 from flowgate.telemetry import Side, Window
 
 MAX_DOCUMENT = 5 * 2**20
@@ -53,6 +54,34 @@ class NewGateway(Body):
 class Span(Body):
     start: AwareDatetime
     end: AwareDatetime
+
+
+Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+Interval = Annotated[int, Field(ge=MIN_INTERVAL, le=MAX_INTERVAL)]
+
+
+class NewSource(Body):
+    name: str
+    kind: SourceKind
+    url: Text
+    token: Text | None = None
+    user: Text | None = None
+    tenant: Text | None = None
+    prefix: Annotated[str, Field(max_length=MAX_TEXT)] | None = None
+    enabled: bool = True
+    interval_seconds: Interval = 3600
+
+
+class SourceChange(Body):
+    """What is not named stays; null takes away. The token is never shown: it can be set, replaced and taken away."""
+
+    url: Text = ""
+    token: Text | None = None
+    user: Text | None = None
+    tenant: Text | None = None
+    prefix: Annotated[str, Field(max_length=MAX_TEXT)] | None = None
+    enabled: bool = True
+    interval_seconds: Interval = 3600
 
 
 class NewAnalysis(Span):
@@ -95,10 +124,12 @@ class NewSaving(Body):
 
 Run = Callable[[Analysis], None]
 Pushed = Callable[[Principal, str], Awaitable[None]]
+Fetches = Callable[[OrgId, SourceId], None]
 
 
-def build(tools: Tools, run: Run, pushed: Pushed) -> FastAPI:
-    """The application. `run` starts an analysis in the background; `pushed(principal, group)` tells live gateways of a new bundle."""
+def build(tools: Tools, run: Run, pushed: Pushed, fetch: Fetches) -> FastAPI:
+    """The application. `run` starts an analysis in the background, `fetch` the fetch of a source; `pushed(principal, group)` tells live
+    gateways of a new bundle."""
     app = FastAPI(
         title="Flowgate",
         version="0.1.0",
@@ -110,7 +141,7 @@ def build(tools: Tools, run: Run, pushed: Pushed) -> FastAPI:
     app.add_middleware(BodyLimit, most=MAX_DOCUMENT, exempt="/api/v1/opamp/")
     app.state.tools = tools
     for router in (
-        _gateways(tools), _groups(tools, pushed), _usage(tools), _analyses(tools, run),
+        _gateways(tools), _groups(tools, pushed), _usage(tools), _sources(tools, fetch), _analyses(tools, run),
         _templates(tools), _deployments(tools, pushed), _savings(tools),
     ):  # fmt: skip
         app.include_router(router, prefix="/api/v1")
@@ -267,6 +298,58 @@ def _usage(tools: Tools) -> APIRouter:
         return {"name": book.name, "version": book.version, "currency": book.currency}
 
     return router
+
+
+def _sources(tools: Tools, fetch: Fetches) -> APIRouter:
+    router = APIRouter(prefix="/sources", tags=["usage"])
+
+    @router.post("", status_code=201)
+    def create_source(body: NewSource, me: Me) -> Json:
+        """Connects a live source of usage documents. Its token is kept and never shown. It is fetched at once, then every `interval_seconds`."""
+        fields = body.model_dump(exclude={"name", "token"})
+        made = handlers.add_source(tools, Source(me.org, SourceId(body.name), created=tools.now(), **fields), body.token)
+        if made.enabled:
+            fetch(made.org, made.id)
+        return source_json(made, NEVER, body.token is not None, tools.now())
+
+    @router.get("")
+    def list_sources(me: Me) -> Json:
+        """With the last fetch, the age of the last good one, and what could not be fetched."""
+        with tools.store.begin() as work:
+            listed, histories = work.sources(me.org), work.histories(me.org)
+            tokens = {s.id: work.source_token(me.org, s.id) is not None for s in listed}
+        return {"items": [source_json(s, histories.get(s.id, NEVER), tokens[s.id], tools.now()) for s in listed]}
+
+    @router.get("/{name}")
+    def get_source(name: str, me: Me) -> Json:
+        return _source(tools, me, name)
+
+    @router.patch("/{name}")
+    def change_source(name: str, body: SourceChange, me: Me) -> Json:
+        """A new address, user or tenant makes it a source that was never fetched."""
+        handlers.change_source(tools, me.org, name, body.model_dump(exclude_unset=True))
+        return _source(tools, me, name)
+
+    @router.delete("/{name}", status_code=204)
+    def delete_source(name: str, me: Me) -> None:
+        """Forgets it with its token and all that it brought."""
+        handlers.delete_source(tools, me.org, name)
+
+    @router.post("/{name}/fetch", status_code=202)
+    def fetch_source(name: str, me: Me) -> Json:
+        """Starts a fetch in the background, unless one is running; ask for the source again until `last_fetch` is newer."""
+        shown = _source(tools, me, name)
+        fetch(me.org, SourceId(name))
+        return shown
+
+    return router
+
+
+def _source(tools: Tools, me: Principal, name: str) -> Json:
+    with tools.store.begin() as work:
+        found = work.source(me.org, SourceId(name))
+        history, token = work.histories(me.org).get(found.id, NEVER), work.source_token(me.org, found.id)
+    return source_json(found, history, token is not None, tools.now())
 
 
 def _analyses(tools: Tools, run: Run) -> APIRouter:
@@ -430,6 +513,32 @@ _REPORTED = (
     "instance_uid", "agent_version", "description", "capabilities", "config_error", "healthy", "health_status", "health_error",
     "components",
 )  # fmt: skip
+
+
+def source_json(source: Source, history: History, has_token: bool, now: datetime) -> Json:
+    """`age_seconds` counts from the start of the last good fetch."""
+    fields = ("kind", "url", "user", "tenant", "prefix", "enabled", "interval_seconds")
+    return {
+        "name": source.id,
+        **{f: getattr(source, f) for f in fields},
+        "has_token": has_token,
+        "created": source.created.isoformat(),
+        "state": state_of(source, history, now),
+        "age_seconds": (now - history.good.started).total_seconds() if history.good else None,
+        "last_fetch": fetch_json(history.last) if history.last else None,
+    }
+
+
+def fetch_json(fetch: Fetch) -> Json:
+    return {
+        "started": fetch.started.isoformat(),
+        "finished": fetch.finished.isoformat(),
+        "ok": fetch.ok,
+        "documents": fetch.documents,
+        "failed": [{"path": f.path, "reason": f.reason} for f in fetch.failed],
+        "error": fetch.error,
+        "fault": fetch.fault,
+    }
 
 
 def analysis_json(analysis: Analysis) -> Json:

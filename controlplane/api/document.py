@@ -13,12 +13,14 @@ from controlplane.collector import Collector
 from controlplane.handlers import Tools
 from controlplane.ports import Analysis, ControlStore, UnitOfWork
 from flowgate.errors import Broken
+from flowgate.ids import OrgId
+from flowgate.sources import SourceId
 
 
 def document() -> dict[str, Any]:
     """What `/openapi.json` serves."""
     tools = Tools(_Nothing(), Collector(Path()), Path(), Path(), str, lambda: datetime.now(UTC))
-    return build(tools, _ignored, _unpushed).openapi()
+    return build(tools, _ignored, _unpushed, _unfetched).openapi()
 
 
 class _Nothing(ControlStore):
@@ -32,3 +34,6 @@ def _ignored(_: Analysis) -> None: ...
 
 
 async def _unpushed(_: Principal, __: str) -> None: ...
+
+
+def _unfetched(_: OrgId, __: SourceId) -> None: ...

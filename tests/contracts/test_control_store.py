@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from flowgate.errors import Conflict, NotFound
 from flowgate.fleet import ConfigStatus, Deployment, DeploymentState, Gateway, GatewayReport, Group, TemplateVersion
 from flowgate.ids import AnalysisId, DeploymentId, GatewayId, GroupId, OrgId, TemplateId, WaiverId
 from flowgate.ports import Identity
+from flowgate.sources import FailedDocument, Fetch, History, Source, SourceId
 from tests.fakes import MemoryStore
 
 A, B = OrgId("a"), OrgId("b")
@@ -37,6 +40,20 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ControlSto
 
 def deployment(org: OrgId = A, name: str = "d", at: datetime = NOW) -> Deployment:
     return Deployment(org, DeploymentId(name), GroupId("g"), TemplateId("t"), 1, b"h", DeploymentState.OFFERED, "why", at, None)
+
+
+S = SourceId("s")
+
+
+def source(org: OrgId = A, url: str = "http://grafana", name: str = "s") -> Source:
+    return Source(org, SourceId(name), "grafana", url, NOW, False, 60, "7", "/x", "me")
+
+
+def attempt(minute: int, ok: bool, *failed: str) -> Fetch:
+    at = NOW + timedelta(minutes=minute)
+    missing = tuple(FailedDocument(path, "why") for path in failed)
+    made = Fetch(A, S, at, at + timedelta(seconds=1), ok, 2, missing)
+    return made if ok else replace(made, error="down", fault="later")
 
 
 def test_leaving_without_commit_undoes_everything(store: ControlStore) -> None:
@@ -78,9 +95,14 @@ def test_an_org_sees_nothing_of_another(store: ControlStore) -> None:
         work.put_deployment(deployment())
         work.put_report(GatewayReport(A, G, "00", True, NOW))
         work.add_saving(SavingRecord(A, "s", NOW, {}))
+        work.add_source(source(), "secret")
+        work.put_fetch(Fetch(A, S, NOW, NOW, True, 1), [("p", "text")])
         work.commit()
     with store.begin() as work:
-        lists = (work.documents, work.gateways, work.analyses, work.template_versions, work.deployments, work.reports, work.savings)
+        lists = (
+            work.documents, work.gateways, work.analyses, work.template_versions, work.deployments, work.reports, work.savings, work.sources,
+            work.histories, work.fetched_documents,
+        )  # fmt: skip
         assert [len(read(B)) for read in lists] == [0] * len(lists)
         assert [len(read(A)) for read in lists] == [1] * len(lists)
         assert work.price_book(B) is None
@@ -93,6 +115,12 @@ def test_an_org_sees_nothing_of_another(store: ControlStore) -> None:
             lambda: work.template_version(B, TemplateId("t"), 1),
             lambda: work.deployment(B, DeploymentId("d")),
             lambda: work.delete_document(B, "p"),
+            lambda: work.source(B, S),
+            lambda: work.source_token(B, S),
+            lambda: work.put_source_token(B, S, "mine"),
+            lambda: work.replace_source(source(B)),
+            lambda: work.delete_source(B, S),
+            lambda: work.put_fetch(Fetch(B, S, NOW, NOW, True), []),
         ):
             with pytest.raises(NotFound):
                 read()
@@ -197,3 +225,66 @@ def test_putting_again_replaces(store: ControlStore) -> None:
 def test_an_unknown_org_cannot_own_anything(store: ControlStore) -> None:
     with store.begin() as work, pytest.raises(NotFound):
         work.add_user_token(OrgId("nobody"), "digest")
+
+
+def test_a_source_comes_back_as_it_went_in_and_its_token_only_by_itself(store: ControlStore) -> None:
+    with store.begin() as work:
+        work.add_source(source(), "secret")
+        work.add_source(source(name="r"), None)
+        with pytest.raises(Conflict):
+            work.add_source(source(), "other")
+        assert work.source(A, S) == source()
+        assert list(work.sources(A)) == [source(name="r"), source()]
+        assert (work.source_token(A, S), work.source_token(A, SourceId("r"))) == ("secret", None)
+        work.replace_source(replace(source(), enabled=True))
+        assert (work.source(A, S).enabled, work.source_token(A, S)) == (True, "secret")
+        work.put_source_token(A, S, None)
+        assert work.source_token(A, S) is None
+
+
+def test_the_last_attempt_and_the_last_good_one_are_kept(store: ControlStore) -> None:
+    with store.begin() as work:
+        work.add_source(source(), None)
+        assert work.histories(A) == {}
+        first, second = attempt(0, False, "x"), attempt(1, True)
+        work.put_fetch(first, [])
+        assert work.histories(A) == {S: History(first, None)}
+        work.put_fetch(second, [])
+        assert work.histories(A) == {S: History(second, second)}
+        for third in (attempt(2, False), attempt(3, False)):
+            work.put_fetch(third, [])
+            assert work.histories(A) == {S: History(third, second)}
+
+
+def test_only_a_whole_fetch_forgets_and_not_what_it_failed_to_fetch(store: ControlStore) -> None:
+    def paths() -> list[tuple[str, str]]:
+        return [(p.removeprefix("s/"), t) for p, t in work.fetched_documents(A)]
+
+    with store.begin() as work:
+        work.add_source(source(), None)
+        work.put_fetch(attempt(0, True), [("a", "1"), ("b", "1"), ("c", "1")])
+        work.put_fetch(attempt(1, False), [("a", "2")])
+        assert paths() == [("a", "2"), ("b", "1"), ("c", "1")]
+        work.put_fetch(attempt(2, True, "b"), [("a", "2"), ("d", "\ud800 é")])
+        assert paths() == [("a", "2"), ("b", "1"), ("d", "\ud800 é")]
+
+
+@pytest.mark.parametrize("change", [{"url": "http://other"}, {"tenant": None}, {"prefix": None}, {"user": None}, {"kind": "mimir"}])
+def test_another_address_is_a_source_that_was_never_fetched(store: ControlStore, change: dict[str, Any]) -> None:
+    with store.begin() as work:
+        work.add_source(source(), None)
+        work.put_fetch(attempt(0, True), [("a", "1")])
+        work.replace_source(replace(source(), interval_seconds=61))
+        assert work.histories(A) != {}
+        work.replace_source(replace(source(), **change))
+        assert work.histories(A) == {}
+        assert list(work.fetched_documents(A)) == [("s/a", "1")]
+
+
+def test_a_deleted_source_leaves_nothing(store: ControlStore) -> None:
+    with store.begin() as work:
+        work.add_source(source(), "secret")
+        work.put_fetch(attempt(0, True), [("a", "1")])
+        work.delete_source(A, S)
+        work.add_source(source(), None)
+        assert (work.histories(A), list(work.fetched_documents(A)), work.source_token(A, S)) == ({}, [], None)

@@ -25,6 +25,7 @@ from tests.analyzer.store import MINUTE, T0, Store
 pytestmark = pytest.mark.binary
 ROOT = Path(__file__).resolve().parents[2]
 RULES = "groups:\n- name: g\n  rules:\n  - {alert: A, expr: used_metric}\n"
+SOURCE = {"name": "s", "kind": "grafana", "url": "http://127.0.0.1:9"}
 SPAN = {"start": MINUTE.start.isoformat(), "end": MINUTE.end.isoformat()}
 
 
@@ -136,6 +137,19 @@ def test_what_a_rule_written_since_reads_is_neither_accepted_nor_deployed(api: A
     assert api.get("/deployments")["items"] == []
 
 
+def test_while_a_source_hides_nothing_is_accepted_or_deployed(api: Api) -> None:
+    """Whatever an analysis said before: a reader may be there now."""
+    analysis = api.analysis()
+    api.template(analysis)
+    api.post("/sources", SOURCE)
+    refused = api.post("/deployments", {"template": "t", "version": 1}, 422)
+    assert refused["errors"][0]["path"] == "sources"
+    body = {"name": "t", "analysis": analysis["id"], "recommendations": [analysis["recommendations"][0]["id"]], "waiver": api.waiver()}
+    assert api.post("/templates", body, 422)["errors"][0]["path"] == "sources"
+    assert api.http.delete("/api/v1/sources/s").status_code == 204
+    api.post("/deployments", {"template": "t", "version": 1})
+
+
 def test_an_expired_waiver_cannot_be_signed(api: Api) -> None:
     body = {"scope": "s", "reason": "r", "signed_by": "me", "expires": "2020-01-01T00:00:00Z"}
     assert api.post("/waivers", body, 422)["errors"][0]["path"] == "expires"
@@ -209,6 +223,7 @@ def test_a_saving_that_cannot_be_told_says_why(api: Api) -> None:
 ROUTES = [
     ("GET", "/gateways"), ("POST", "/gateways"), ("GET", "/gateways/x"), ("GET", "/gateways/x/effective-config"),
     ("GET", "/groups/default/base-config"), ("PUT", "/groups/default/base-config"), ("GET", "/usage"), ("PUT", "/usage/x"), ("DELETE", "/usage/x"),
+    ("POST", "/sources"), ("GET", "/sources"), ("GET", "/sources/x"), ("PATCH", "/sources/x"), ("DELETE", "/sources/x"), ("POST", "/sources/x/fetch"),
     ("GET", "/price-book"), ("PUT", "/price-book"), ("GET", "/traffic"), ("POST", "/analyses"), ("GET", "/analyses"), ("GET", "/analyses/x"),
     ("POST", "/waivers"), ("POST", "/templates"), ("GET", "/templates"), ("POST", "/templates/x/versions"), ("GET", "/templates/x/versions/1"),
     ("POST", "/templates/x/versions/1/check"), ("POST", "/deployments"), ("GET", "/deployments"), ("GET", "/deployments/x"), ("POST", "/savings"),
@@ -242,14 +257,15 @@ def test_an_org_sees_nothing_of_another(api: Api) -> None:
     api.post("/gateways", {"name": "g"})
     analysis = api.analysis()
     api.template(analysis)
+    api.post("/sources", SOURCE)
     with api.store.begin() as work:
         work.add_org(OrgId("else"))
         work.add_user_token(OrgId("else"), auth.digest("other"))
         work.commit()
     api.http.headers["authorization"] = "Bearer other"
-    for path in ("/gateways", "/usage", "/analyses", "/templates", "/deployments", "/savings"):
+    for path in ("/gateways", "/usage", "/sources", "/analyses", "/templates", "/deployments", "/savings"):
         assert api.get(path) == {"items": []}
-    for path in ("/gateways/g", f"/analyses/{analysis['id']}", "/templates/t/versions/1"):
+    for path in ("/gateways/g", "/sources/s", f"/analyses/{analysis['id']}", "/templates/t/versions/1"):
         api.get(path, 404)
 
 
@@ -265,6 +281,16 @@ def test_an_org_sees_nothing_of_another(api: Api) -> None:
         ("POST", "/deployments", {"template": "none", "version": 1}, 404),
         ("POST", "/deployments", {"template": "t", "version": 0}, 422),
         ("POST", "/savings", {"deployment": "none", "before": SPAN, "after": SPAN}, 404),
+        ("POST", "/sources", {**SOURCE, "url": "file:///etc/passwd"}, 422),
+        ("POST", "/sources", {**SOURCE, "url": "http://user:secret@host"}, 422),
+        ("POST", "/sources", {**SOURCE, "kind": "query_log", "url": "../control.db"}, 422),
+        ("POST", "/sources", {**SOURCE, "kind": "carbon"}, 422),
+        ("POST", "/sources", {**SOURCE, "name": "a/b"}, 422),
+        ("POST", "/sources", {**SOURCE, "token": "a\nb"}, 422),
+        ("POST", "/sources", {**SOURCE, "interval_seconds": 86_400}, 422),
+        ("PATCH", "/sources/none", {"enabled": False}, 404),
+        ("POST", "/sources/none/fetch", None, 404),
+        ("DELETE", "/sources/none", None, 404),
         ("GET", "/traffic?start=x&end=y", None, 422),
         ("GET", "/nothing", None, 404),
         ("PATCH", "/gateways", None, 405),
@@ -278,6 +304,41 @@ def test_bad_input_is_a_problem(api: Api, method: str, path: str, body: dict[str
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["status"] == status
+
+
+def test_a_sources_token_is_written_and_never_shown(api: Api) -> None:
+    secret = "glsa_very-secret"
+    said = [api.post("/sources", {**SOURCE, "token": secret, "enabled": False})]
+    said += [api.get("/sources"), api.get("/sources/s")]
+    assert [x["has_token"] for x in (said[0], said[1]["items"][0], said[2])] == [True] * 3
+    answer = api.http.patch("/api/v1/sources/s", json={"token": None, "interval_seconds": 60})
+    assert (answer.json()["has_token"], answer.json()["interval_seconds"]) == (False, 60)
+    said.append(api.http.patch("/api/v1/sources/s", json={"token": secret + "\n"}).json())
+    assert secret not in json.dumps(said)
+    api.post("/sources", SOURCE, 409)
+
+
+def test_a_source_that_cannot_be_fetched_says_why_and_turns_advice_into_cannot_tell(api: Api) -> None:
+    assert api.post("/sources", SOURCE)["state"] == "never"
+    for _ in range(200):
+        source = api.get("/sources/s")
+        if source["last_fetch"]:
+            break
+        time.sleep(0.05)
+    assert (source["state"], source["age_seconds"], source["last_fetch"]["fault"]) == ("failed", None, "later")
+    assert "no connection" in source["last_fetch"]["error"]
+    assert api.post("/sources/s/fetch", {}, 202)["name"] == "s"
+    analysis = api.analysis()
+    assert {f["verdict"] for f in analysis["findings"] if f["signal"] == "metrics"} == {"U"}
+    assert [b["document"] for b in analysis["blind_spots"] if b["kind"] == "hiding"] == ["s"]
+    assert api.http.delete("/api/v1/sources/s").status_code == 204
+    assert {f["verdict"] for f in api.analysis()["findings"] if f["signal"] == "metrics"} == {"A"}
+
+
+def test_the_database_is_its_owners_alone(api: Api) -> None:
+    """Tokens of live sources are in it as they are."""
+    for name in ("control.db", "control.db-wal"):
+        assert (api.settings.data / name).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_gateway_exists_once(api: Api) -> None:
