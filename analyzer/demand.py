@@ -38,6 +38,7 @@ class Need:
     mentioned: frozenset[str] = _NOTHING
     counts: bool = False
     exposed: LabelSet = EVERY_LABEL
+    dynamic: bool = False
 
 
 Needs = Iterator[tuple[Node, Need]]
@@ -79,6 +80,11 @@ def _fresh(need: Need, reason: str) -> Need:
     return replace(_everything(need, reason), overwritten=_NOTHING)
 
 
+def _dynamic(need: Need, reason: str) -> Need:
+    """As `_everything`, since any label may be named when the query runs."""
+    return replace(_everything(need, reason), dynamic=True)
+
+
 def _parameter(need: Need, reason: str) -> Need:
     """As `_everything`, for a number: its labels do not reach the result."""
     return replace(_fresh(need, reason), exposed=NO_LABEL)
@@ -105,7 +111,7 @@ def _selected(node: Selector, need: Need) -> Iterator[Use]:
     matchers = [m for m in node.matchers if m.label != "__name__"]
     said = frozenset(m.label for m in matchers)
     if any(_unknown(label) for label in said):
-        need = _everything(need, "a variable stands for matchers that are known only when the query runs")
+        need = _dynamic(need, "a variable stands for matchers that are known only when the query runs")
     binding = frozenset(m.label for m in matchers if not _unknown(m.label) and (m.op, m.value) != ("=~", ".*"))
     need = _with(need, LabelSet(binding), "matcher") if binding else need
     names, patterns = names_of(node)
@@ -116,15 +122,16 @@ def _selected(node: Selector, need: Need) -> Iterator[Use]:
         yield _use(name, need, mentioned)
     for pattern in sorted(patterns):
         wide = _everything(need, "the metric is reached by a pattern of names")
-        yield Use(pattern, True, mentioned, EVERY_LABEL, "none", need.overwritten, need.exposed, (), wide.why)
+        yield Use(pattern, True, mentioned, EVERY_LABEL, "none", need.overwritten, need.exposed, need.dynamic, (), wide.why)
 
 
 def _use(name: str, need: Need, mentioned: frozenset[str]) -> Use:
     why = {label: reason for label, reason in need.why.items() if label == "*" or label in need.labels}
     if not need.labels.all_except:
         why.pop("*", None)
+    dynamic = need.dynamic and need.labels.all_except
     conditions = (*need.conditions, *_type_conditions(name, need))
-    return Use(name, False, mentioned, need.labels, need.operator, need.overwritten, need.exposed, conditions, why)
+    return Use(name, False, mentioned, need.labels, need.operator, need.overwritten, need.exposed, dynamic, conditions, why)
 
 
 def _type_conditions(name: str, need: Need) -> Iterator[Condition]:
@@ -165,7 +172,7 @@ def _grouped(node: Aggregate, labels: frozenset[str], need: Need, below: Need) -
     if node.op not in _MERGES and not (need.operator == "exists" and node.op in _BLIND_TO_VALUES):
         return _everything(below, f"{node.op} depends on how many series there are")
     if any(_unknown(label) for label in labels):
-        return _everything(below, f"{node.op} groups by a label that is known only when the query runs")
+        return _dynamic(below, f"{node.op} groups by a label that is known only when the query runs")
     operator: Operator = "exists" if need.operator == "exists" else _MERGES[node.op]
     if not node.without:
         return replace(below, labels=LabelSet(labels), operator=operator, why=dict.fromkeys(labels, f"{node.op} by"))
@@ -317,7 +324,7 @@ def _label_replace(node: Call, need: Need) -> Needs:
     vector, *texts = node.args
     said = [t.value for t in texts if isinstance(t, Text)]
     if len(said) != 4 or any(_unknown(s) for s in said):
-        yield vector, _everything(need, "label_replace with a part that is known only when the query runs")
+        yield vector, _dynamic(need, "label_replace with a part that is known only when the query runs")
         return
     target, replacement, source, pattern = said
     below = _mentioning(need, frozenset(s for s in (target, source) if s))
@@ -354,7 +361,7 @@ def _label_join(node: Call, need: Need) -> Needs:
     vector, *texts = node.args
     said = [t.value for t in texts if isinstance(t, Text)]
     if len(said) < 2 or len(said) != len(texts) or any(_unknown(s) for s in said):
-        yield vector, _everything(need, "label_join with a part that is known only when the query runs")
+        yield vector, _dynamic(need, "label_join with a part that is known only when the query runs")
         return
     target, sources = said[0], frozenset(s for s in said[2:] if s)
     below = _mentioning(need, sources | {target})
@@ -460,8 +467,8 @@ def _binary(node: Binary, need: Need) -> Needs:
 def _vectors(node: Binary, need: Need) -> Needs:
     below = _mentioning(need, frozenset(x for x in (*node.labels, *node.include) if not _unknown(x)))
     if any(_unknown(x) for x in (*node.labels, *node.include)):
-        yield node.left, _everything(below, f"{node.op} matches by a label that is known only when the query runs")
-        yield node.right, _everything(below, f"{node.op} matches by a label that is known only when the query runs")
+        yield node.left, _dynamic(below, f"{node.op} matches by a label that is known only when the query runs")
+        yield node.right, _dynamic(below, f"{node.op} matches by a label that is known only when the query runs")
     elif node.op in _SETS:
         yield from _set_operator(node, below)
     elif node.many is None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from analyzer.pricing import price
 from analyzer.reading import Readers, Reading, narrowing_spots
 from analyzer.rules import debug_logs, high_cardinality_label, unused_metric
+from analyzer.verdicts import Judged, label_verdict
 from flowgate.advice import (
     Action,
     BlindSpot,
@@ -52,7 +53,7 @@ class Advice:
 
 def advise(profile: Profile, usage: Usage, book: PriceBook, policy: Policy, now: datetime) -> Advice:
     """Judges every metric and log source of a profile. `now` only dates the advice's expiry."""
-    readers = Readers.over(usage, narrowing_spots(profile.window.seconds, policy))
+    readers = Readers.over(usage, narrowing_spots(profile.window.seconds, policy, usage))
     readings = [(metric, readers.of(metric)) for metric in profile.metrics]
     found = [*_metric_findings(_by_name(readings), book, policy), *_log_findings(profile, book, policy)]
     findings = tuple(sorted(found, key=_worth))
@@ -78,21 +79,20 @@ def _by_name(readings: Sequence[tuple[MetricProfile, Reading]]) -> list[list[tup
 
 def _metric_findings(grouped: Iterable[list[tuple[MetricProfile, Reading]]], book: PriceBook, policy: Policy) -> Iterable[Finding]:
     for group in grouped:
-        letters = [unused_metric.verdict(m, r) for m, r in group]
-        worst = max(letters, key=lambda v: _SEVERITY.index(v[0]))
-        if worst[0] in (Verdict.UNREFERENCED, Verdict.UNKNOWN):
+        judged = [(m, r, unused_metric.verdict(m, r)) for m, r in group]
+        worst = max(judged, key=lambda found: _SEVERITY.index(found[2].verdict))
+        if worst[2].verdict is not Verdict.NEEDED:
             yield _unused(group, worst, book)
-        if worst[0] is not Verdict.UNREFERENCED:
+        if worst[2].verdict is not Verdict.UNREFERENCED:
             for metric, reading in group:
                 yield from _label_findings(metric, reading, book, policy)
 
 
-_SEVERITY = (Verdict.UNREFERENCED, Verdict.UNKNOWN, Verdict.NEEDED)
+_SEVERITY = (Verdict.UNREFERENCED, Verdict.CONDITIONAL, Verdict.UNKNOWN, Verdict.NEEDED)
 
 
-def _unused(group: list[tuple[MetricProfile, Reading]], worst: tuple[Verdict, str, object], book: PriceBook) -> Finding:
-    metric, reading = group[0]
-    letter, wording, risk = unused_metric.verdict(*next(g for g in group if unused_metric.verdict(*g)[0] is worst[0]))
+def _unused(group: list[tuple[MetricProfile, Reading]], worst: tuple[MetricProfile, Reading, Judged], book: PriceBook) -> Finding:
+    metric, reading, judged = worst
     total = sum((m.volume for m, _ in group), Volume())
     spots = tuple(dict.fromkeys(s for _, r in group for s in (*r.hiding, *r.narrowing)))
     return Finding(
@@ -101,14 +101,14 @@ def _unused(group: list[tuple[MetricProfile, Reading]], worst: tuple[Verdict, st
         Signal.METRICS,
         metric.metric,
         None,
-        letter,
-        wording,
-        risk,
+        judged.verdict,
+        judged.wording,
+        judged.risk,
         unused_metric.evidence(metric, reading),
         spots,
         total,
         price(total, Signal.METRICS, book),
-        unused_metric.action(metric, letter),
+        unused_metric.action(metric, judged.verdict),
     )
 
 
@@ -119,7 +119,7 @@ def _label_findings(metric: MetricProfile, reading: Reading, book: PriceBook, po
 
 
 def _label_finding(label: LabelProfile, metric: MetricProfile, reading: Reading, book: PriceBook) -> Finding:
-    letter, wording, risk = high_cardinality_label.verdict(label, reading)
+    judged = label_verdict(label, metric, reading)
     gone = high_cardinality_label.removed(label, metric)
     return Finding(
         _id(high_cardinality_label.RULE, metric.metric, label.label, metric.unit, metric.kind),
@@ -127,9 +127,9 @@ def _label_finding(label: LabelProfile, metric: MetricProfile, reading: Reading,
         Signal.METRICS,
         metric.metric,
         label.label,
-        letter,
-        wording,
-        risk,
+        judged.verdict,
+        judged.wording,
+        judged.risk,
         high_cardinality_label.evidence(label, metric, reading),
         (*reading.hiding, *reading.narrowing),
         gone,
@@ -173,7 +173,7 @@ def _recommendation(finding: Finding, policy: Policy, now: datetime) -> Recommen
 
 
 def _used(readings: Sequence[tuple[MetricProfile, Reading]]) -> tuple[Read, ...]:
-    used = [Read(m.metric, r.prom_names, r.evidence) for m, r in readings if r.references]
+    used = [Read(m.metric, r.prom_names, r.evidence) for m, r in readings if r.hits]
     return tuple(sorted(used, key=lambda u: u.metric))
 
 

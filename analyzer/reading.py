@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import re2
 
-from analyzer.naming import Part, candidates
+from analyzer.naming import EVERY_STRATEGY, Part, Strategy, candidates, is_resource_info
 from flowgate.advice import BlindSpot, Evidence, MetricProfile, Policy, Reference, Usage
 from flowgate.telemetry import Signal
 from flowgate.usage import Use
@@ -18,12 +18,22 @@ class Reading:
     """What reads one metric, and what might without our seeing it."""
 
     prom_names: tuple[str, ...]
-    references: tuple[Reference, ...]
+    hits: tuple[tuple[Reference, Use], ...]
+    """Who reads it, and what of it each needs. What asks for resource attributes (`target_info`) is among them in `resource_hits`."""
     parts: frozenset[Part]
-    uses: tuple[Use, ...]
-    """What each of those needs of the metric."""
     hiding: tuple[BlindSpot, ...]
     narrowing: tuple[BlindSpot, ...]
+    everywhere: Mapping[str, Evidence] = field(default_factory=dict[str, Evidence])
+    """Labels whose values are listed over all metrics, and where."""
+    resource_hits: tuple[tuple[Reference, Use], ...] = ()
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        return tuple({id(r): r for r, _ in self.hits}.values())
+
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        return tuple(u for _, u in self.hits)
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
@@ -41,13 +51,15 @@ class Readers:
 
     usage: Usage
     narrowing: tuple[BlindSpot, ...]
+    strategies: frozenset[Strategy] = EVERY_STRATEGY
     _by_name: dict[str, list[tuple[Reference, Use]]] = field(default_factory=dict[str, "list[tuple[Reference, Use]]"])
     _patterns: list[tuple[Pattern, Reference, Use]] = field(default_factory=list["tuple[Pattern, Reference, Use]"])
+    _resource_hits: tuple[tuple[Reference, Use], ...] = ()
     _hiding: list[tuple[list[Pattern], BlindSpot]] = field(default_factory=list["tuple[list[Pattern], BlindSpot]"])
 
     @classmethod
-    def over(cls, usage: Usage, narrowing: Sequence[BlindSpot]) -> Readers:
-        made = cls(usage, tuple(narrowing))
+    def over(cls, usage: Usage, narrowing: Sequence[BlindSpot], strategies: Iterable[Strategy] = EVERY_STRATEGY) -> Readers:
+        made = cls(usage, tuple(narrowing), frozenset(strategies))
         for reference in usage.references:
             for use in reference.uses:
                 made._index(reference, use)
@@ -59,6 +71,8 @@ class Readers:
     def _index(self, reference: Reference, use: Use) -> None:
         if use.signal is not Signal.METRICS:
             return
+        if not use.pattern and is_resource_info(use.name):
+            self._resource_hits = (*self._resource_hits, (reference, use))
         if use.pattern:
             self._patterns.append((compiled(use.name), reference, use))
         else:
@@ -66,16 +80,12 @@ class Readers:
 
     def of(self, metric: MetricProfile) -> Reading:
         """Exact names hit by equality, patterns by full match; a hit on any part reads the metric."""
-        names = candidates(metric.metric, metric.unit, metric.kind, metric.monotonic)
-        found: dict[int, Reference] = {}
-        parts: set[Part] = set()
-        uses: list[Use] = []
-        for reference, use, part in self._hits(names):
-            found[id(reference)] = reference
-            parts.add(part)
-            uses.append(use)
+        names = candidates(metric.metric, metric.unit, metric.kind, metric.monotonic, self.strategies)
+        found = list(self._hits(names))
+        parts = frozenset(part for _, _, part in found)
+        hits = tuple((reference, use) for reference, use, _ in found)
         hiding = tuple(spot for patterns, spot in self._hiding if not patterns or _any_match(patterns, names))
-        return Reading(tuple(names), tuple(found.values()), frozenset(parts), tuple(uses), hiding, self.narrowing)
+        return Reading(tuple(names), hits, parts, hiding, self.narrowing, self.usage.everywhere, self._resource_hits)
 
     def _hits(self, names: Mapping[str, Part]) -> Iterable[tuple[Reference, Use, Part]]:
         for name, part in names.items():
@@ -111,12 +121,17 @@ def _any_match(patterns: Sequence[Pattern], names: Iterable[str]) -> bool:
     return any(p.fullmatch(n) for n in names for p in patterns)
 
 
-def narrowing_spots(window_seconds: float, policy: Policy, queries: bool = False) -> tuple[BlindSpot, ...]:
+def unexecuted(usage: Usage) -> tuple[BlindSpot, ...]:
+    """Nobody says which queries were run: documents alone do not show what people ask ad hoc."""
+    if any(r.evidence.kind == "executed" for r in usage.references):
+        return ()
+    return (BlindSpot("narrowing", "no source of executed queries is connected"),)
+
+
+def narrowing_spots(window_seconds: float, policy: Policy, usage: Usage) -> tuple[BlindSpot, ...]:
     """What lowers trust in every verdict: no executed queries, and a window shorter than the policy asks for."""
-    spots: list[BlindSpot] = []
-    if not queries:
-        spots.append(BlindSpot("narrowing", "no source of executed queries is connected"))
-    if window_seconds < policy.days_of_tap * 86_400:
-        seen = f"{window_seconds / 86_400:.1f} days" if window_seconds >= 86_400 else f"{window_seconds:.0f} s"
-        spots.append(BlindSpot("narrowing", f"the tap was looked at for {seen}, the policy asks for {policy.days_of_tap} days"))
-    return tuple(spots)
+    if window_seconds >= policy.days_of_tap * 86_400:
+        return unexecuted(usage)
+    seen = f"{window_seconds / 86_400:.1f} days" if window_seconds >= 86_400 else f"{window_seconds:.0f} s"
+    short = BlindSpot("narrowing", f"the tap was looked at for {seen}, the policy asks for {policy.days_of_tap} days")
+    return (*unexecuted(usage), short)

@@ -92,13 +92,14 @@ class Reference:
     """One query that reads something: where it stands, and what it needs of each metric.
 
     `recorded` is the metric that a recording rule writes; it is `live` when something that is not itself such a rule reads that, at
-    however many removes. `count` and `last_seen` are of executed queries.
+    however many removes. `owner` is a folder, namespace or team that the document names. `count` and `last_seen` are of executed queries.
     """
 
     evidence: Evidence
     uses: tuple[Use, ...]
     recorded: str | None = None
     live: bool = True
+    owner: str | None = None
     count: int = 1
     last_seen: datetime | None = None
 

@@ -77,7 +77,8 @@ class Use:
     Of logs and traces there are no names: `name` is empty and `mentioned` are the attributes read. Of metrics, `name` is exact in the
     form the query uses, or (`pattern`) an anchored RE2 pattern over names. `mentioned` are the labels that the query names with it;
     `overwritten` those that the query sets anew between this selector and what merges or matches above it: the metric's own must be
-    absent, or among the removed. `exposed` are labels that reach the query's result. `why` says for a label of `demand` by which rule it
+    absent, or among the removed. `exposed` are labels that reach the query's result. `dynamic`: the query names labels that are known only
+    when it runs, so it may name any. `why` says for a label of `demand` by which rule it
     is needed (`*`: why every label is).
     """
 
@@ -88,8 +89,9 @@ class Use:
     operator: Operator = "none"
     overwritten: frozenset[str] = frozenset()
     exposed: LabelSet = EVERY_LABEL
+    dynamic: bool = False
     conditions: tuple[Condition, ...] = ()
-    why: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    why: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     signal: Signal = Signal.METRICS
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from analyzer.naming import label_name
 from analyzer.reading import Reading
-from flowgate.advice import Evidence, LabelProfile, MetricProfile, Policy, Risk, Verdict
+from flowgate.advice import Evidence, LabelProfile, MetricProfile, Policy
 from flowgate.money import Volume
 
 RULE = "high_cardinality_label"
@@ -14,15 +13,6 @@ def is_high(label: LabelProfile, metric: MetricProfile, policy: Policy) -> bool:
     """Many values, and without the label few series would be left."""
     left = metric.volume.series * policy.high_cardinality_share
     return label.distinct >= policy.high_cardinality_distinct and label.series_without <= left
-
-
-def verdict(label: LabelProfile, reading: Reading) -> tuple[Verdict, str, Risk]:
-    """Letter, wording and risk for removing the label."""
-    if label_name(label.label) in reading.labels or "*" in reading.labels:
-        return Verdict.NEEDED, "the label is named where the metric is read", Risk.HIGH
-    if reading.hiding:
-        return Verdict.UNKNOWN, f"cannot tell: {reading.hiding[0].reason}", Risk.HIGH
-    return Verdict.VISIBLE, "no supplied artefact names the label; what shows the whole metric would change", Risk.MEDIUM
 
 
 def removed(label: LabelProfile, metric: MetricProfile) -> Volume:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from analyzer.reading import Reading
-from flowgate.advice import Action, DropMetric, Evidence, MetricProfile, Risk, Verdict, raised
+from analyzer.verdicts import Judged, metric_verdict
+from flowgate.advice import Action, DropMetric, Evidence, MetricProfile, Risk, Verdict
 
 RULE = "unused_metric"
 # Written by Prometheus itself or by the translation of OTLP: joins, alerts and `absent()` lean on them without naming them.
@@ -16,17 +17,11 @@ def is_built_in(metric: str) -> bool:
     return _BUILT_IN.fullmatch(metric) is not None
 
 
-def verdict(metric: MetricProfile, reading: Reading) -> tuple[Verdict, str, Risk]:
-    """Letter, wording and risk for dropping the metric."""
+def verdict(metric: MetricProfile, reading: Reading) -> Judged:
+    """For dropping the metric."""
     if is_built_in(metric.metric):
-        return Verdict.NEEDED, "built in: read without being named", Risk.HIGH
-    if reading.references:
-        return Verdict.NEEDED, f"read by {len(reading.references)} expression(s)", Risk.HIGH
-    if reading.hiding:
-        return Verdict.UNKNOWN, f"cannot tell: {reading.hiding[0].reason}", Risk.HIGH
-    if reading.narrowing:
-        return Verdict.UNREFERENCED, "not referenced by supplied artefacts", raised(Risk.NONE)
-    return Verdict.UNREFERENCED, "not referenced", Risk.NONE
+        return Judged(Verdict.NEEDED, "built in: read without being named", Risk.HIGH)
+    return metric_verdict(reading)
 
 
 def action(metric: MetricProfile, letter: Verdict) -> Action | None:
