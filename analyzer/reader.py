@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import datasketches
 import duckdb
 
 from flowgate.errors import Broken, NotFound
@@ -14,6 +16,7 @@ from flowgate.ids import DEFAULT_ORG, OrgId
 from flowgate.telemetry import TABLES, ColumnType
 
 Json = dict[str, Any]
+_SKETCHES: Any = datasketches  # its names come from a native module without stubs
 
 _SQL: Mapping[ColumnType, str] = {
     "u64": "UBIGINT",
@@ -25,6 +28,7 @@ _SQL: Mapping[ColumnType, str] = {
     "time": "TIMESTAMP",
     "time_ns": "TIMESTAMP_NS",
     "list_u64": "UBIGINT[]",
+    "bytes": "BLOB",
 }
 
 
@@ -33,7 +37,8 @@ def open_tap(path: Path | str, org: OrgId = DEFAULT_ORG) -> duckdb.DuckDBPyConne
 
     Views: `points`, `log_counts`, `logs`, `span_counts`, `spans` with the columns of `flowgate.telemetry.TABLES` plus `gateway` and `side`;
     `series` and `kv` without duplicates; `series_kv(series_id, place, key, value)`; `segments`; `series_seen` (first and last seen, points,
-    bytes), `new_series` by hour, `label_values` by metric and label, `log_bodies` with their errors. Times are TIMESTAMP in UTC.
+    bytes), `new_series` by hour, `label_values` by metric and label, `label_counts` (the same from sketches, without reading series),
+    `log_bodies`. What is estimated has its standard error beside it. Times are TIMESTAMP in UTC.
     The connection sees the segments listed when it was opened. Raises `NotFound` when there is no store, `Broken` when its manifest is damaged.
     """
     root = _root(Path(path))
@@ -50,6 +55,7 @@ def open_tap(path: Path | str, org: OrgId = DEFAULT_ORG) -> duckdb.DuckDBPyConne
             SELECT series_id, 'resource' AS place, unnest(resource_kv) AS kv_id FROM series
             UNION ALL SELECT series_id, 'point', unnest(point_kv) FROM series
         ) JOIN kv USING (kv_id)""")
+    db.create_function("hll_of", hll_of, ["BLOB[]", "UBIGINT[]"], "STRUCT(estimate DOUBLE, error DOUBLE)")
     for name, query in _DERIVED.items():
         db.execute(f"CREATE VIEW {name} AS {query}")
     return db
@@ -65,6 +71,18 @@ _DERIVED = {
     "label_values": """
         SELECT side, metric, place, key, count(DISTINCT value) AS distinct_values, count(DISTINCT series_id) AS series
         FROM (SELECT DISTINCT side, series_id FROM all_series) JOIN series_kv USING (series_id) JOIN series USING (series_id) GROUP BY ALL""",
+    # Exact while no segment had to sketch; a union of sketches carries the standard error that the library gives it.
+    "label_counts": """
+        WITH listed AS (
+            SELECT side, metric, place, key, list(DISTINCT id) AS ids
+            FROM (SELECT side, metric, place, key, unnest(ids) AS id FROM label_sketches) GROUP BY ALL),
+        sketched AS (SELECT side, metric, place, key, list(sketch) AS sketches FROM label_sketches WHERE sketch IS NOT NULL GROUP BY ALL),
+        united AS (
+            SELECT side, metric, place, key, ids, sketches, hll_of(sketches, coalesce(ids, [])) AS hll
+            FROM listed FULL JOIN sketched USING (side, metric, place, key))
+        SELECT side, metric, place, key, coalesce(hll.estimate, len(ids)::DOUBLE) AS distinct_values,
+               coalesce(hll.error, 0.0) AS distinct_values_error, sketches IS NULL AS exact
+        FROM united""",
     # A record kept with probability 1 / weight stands for weight records: Horvitz-Thompson, with its standard error for independent choices.
     "log_bodies": """
         SELECT side, service, severity_number, body, count(*) AS sampled, sum(weight) AS records, sqrt(sum(weight * (weight - 1))) AS records_error,
@@ -72,6 +90,25 @@ _DERIVED = {
         FROM logs GROUP BY ALL""",
 }
 """Views made of others, each by side: copies of what came in and of what went out do not mix. Exact, but for `log_bodies`, whose estimates carry their standard error."""
+
+
+LG_K = 12
+CHECKSUM = 4
+
+
+def hll_of(sketches: list[bytes], ids: list[int]) -> dict[str, float]:
+    """Distinct ids in stored sketches (`flowgate.telemetry.TABLES`) and beside them, with its standard error. Raises ValueError for a damaged one."""
+    union = _SKETCHES.hll_union(LG_K)
+    for stored in sketches:
+        sketch = stored[CHECKSUM:]
+        if (
+            zlib.crc32(sketch).to_bytes(CHECKSUM, "big") != stored[:CHECKSUM]
+        ):  # the library trusts its input: a flipped bit can end the process
+            raise ValueError("a sketch of distinct values is damaged")
+        union.update(_SKETCHES.hll_sketch.deserialize(sketch))
+    for one in ids:
+        union.update(one)
+    return {"estimate": union.get_estimate(), "error": (union.get_upper_bound(1) - union.get_lower_bound(1)) / 2}
 
 
 def _root(path: Path) -> Path:

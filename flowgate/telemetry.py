@@ -101,7 +101,7 @@ class Segment:
     """Items refused or left out while this segment was filled, by reason (`skewed`, `too_many_attributes`, …)."""
 
 
-ColumnType = Literal["u64", "u32", "i32", "f64", "bool", "text", "time", "time_ns", "list_u64"]
+ColumnType = Literal["u64", "u32", "i32", "f64", "bool", "text", "time", "time_ns", "list_u64", "bytes"]
 
 TABLES: Mapping[str, Mapping[str, ColumnType]] = {
     # One row per key-value seen. `kv_id` is a keyed 64-bit hash of (key, type, value).
@@ -135,6 +135,15 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
         "max": "f64",
         "bytes": "u64",
         "exemplars": "u32",
+    },
+    # Distinct values by metric and label, `place` being `resource` or `point`: the ids of its key-values while they are few, else a sketch of
+    # them (CRC-32, big endian, then a datasketches HLL of lg_k 12). Those of one store can be united.
+    "label_sketches": {
+        "metric": "text",
+        "place": "text",
+        "key": "text",
+        "ids": "list_u64",
+        "sketch": "bytes",
     },
     # Every point, where the tap was told to keep them (`--keep-points`).
     "raw_points": {

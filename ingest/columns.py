@@ -23,6 +23,7 @@ _ARROW: Mapping[ColumnType, pa.DataType] = {
     "time": pa.timestamp("us"),
     "time_ns": pa.timestamp("ns"),
     "list_u64": pa.list_(pa.uint64()),
+    "bytes": pa.binary(),
 }
 _EPOCH = datetime(1970, 1, 1)
 

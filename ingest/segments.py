@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -29,7 +30,9 @@ from flowgate.errors import Broken
 from flowgate.ids import GatewayId, OrgId
 from flowgate.telemetry import TABLES, ColumnType, Segment, Side, Window
 from ingest.columns import Staged
+from ingest.columns import table as rows_as
 from ingest.compaction import Stored, due, over
+from ingest.distinct import EXACT, DamagedSketch, Distinct, counted, united
 from ingest.tap import Source
 
 Json = dict[str, Any]
@@ -44,6 +47,7 @@ _SQL: Mapping[ColumnType, str] = {
     "time": "TIMESTAMP",
     "time_ns": "TIMESTAMP_NS",
     "list_u64": "UBIGINT[]",
+    "bytes": "BLOB",
 }
 # How rows staged at different moments become one row of a segment; tables not named here are copied as they are.
 _SEALED: Mapping[str, str] = {
@@ -61,6 +65,19 @@ _SEALED: Mapping[str, str] = {
         SELECT bucket, service, name, kind, sum(count)::UBIGINT AS count, sum(bytes)::UBIGINT AS bytes
         FROM {rows} GROUP BY ALL ORDER BY ALL""",
 }
+# Values of each label of each metric, once. Many series share a resource, so each metric's distinct resources are taken apart, not its series'.
+_LABELS = """
+    WITH described AS (SELECT metric, resource_kv, point_kv FROM {series}),
+    listed AS (
+        SELECT metric, 'point' AS place, kv_id FROM (SELECT DISTINCT metric, unnest(point_kv) AS kv_id FROM described)
+        UNION ALL SELECT metric, 'resource', kv_id
+        FROM (SELECT DISTINCT metric, unnest(resource_kv) AS kv_id FROM (SELECT DISTINCT metric, resource_kv FROM described))
+    )
+    SELECT metric, place, key, list(kv_id ORDER BY kv_id) AS ids
+    FROM listed JOIN (SELECT DISTINCT kv_id, key FROM {kv}) USING (kv_id) GROUP BY ALL ORDER BY ALL"""
+DERIVED = frozenset({"label_sketches"})
+"""Tables that are made of others when a segment is sealed; nothing is staged for them."""
+STAGED = tuple(table for table in TABLES if table not in DERIVED)
 _TIME_COLUMN = {"points": "bucket", "log_counts": "bucket", "span_counts": "bucket"}
 TEMPORARY = ".tmp-"
 DAMAGED = "damaged"
@@ -205,7 +222,8 @@ class SegmentStore:
         path = Path(org, gateway, side, f"{window.start:%Y%m%dT%H%M%SZ}-{segment}")
         temporary = self.root / f"{TEMPORARY}{segment}"
         temporary.mkdir()
-        rows = {table: self._copy(table, segment, temporary) for table in TABLES}
+        rows = {table: self._copy(table, segment, temporary) for table in STAGED}
+        rows["label_sketches"] = self._count_labels(_staged("series", segment), _staged("kv", segment), temporary) if rows["series"] else 0
         made = Segment(
             segment, OrgId(org), GatewayId(gateway), Side(side), window, str(path), self.bucket_seconds, rows, json.loads(rejected)
         )
@@ -220,7 +238,7 @@ class SegmentStore:
         self._stored[segment.id] = Stored(segment, _size(self.root / segment.path))
 
     def _copy(self, table: str, segment: str, folder: Path) -> int:
-        return self._copy_rows(table, f"(FROM stage_{table} WHERE segment = '{segment}')", folder)
+        return self._copy_rows(table, _staged(table, segment), folder)
 
     def _copy_rows(self, table: str, rows: str, folder: Path) -> int:
         if not self._one(f"SELECT count(*) FROM {rows}"):
@@ -229,6 +247,9 @@ class SegmentStore:
         file = str(folder / f"{table}.parquet").replace("'", "''")
         made = self._db.execute(f"COPY ({select}) TO '{file}' (FORMAT parquet, COMPRESSION zstd)").fetchone()
         return int(made[0]) if made else 0
+
+    def _count_labels(self, series: str, kv: str, folder: Path) -> int:
+        return _write_labels(_sketched(self._db.execute(_LABELS.format(series=series, kv=kv)).to_arrow_table()), folder)
 
     def _window(self, segment: str) -> Window | None:
         """From the first bucket to the end of the last."""
@@ -243,7 +264,7 @@ class SegmentStore:
 
     def _forget(self, segment: str) -> None:
         self._db.execute("BEGIN")
-        for table in TABLES:
+        for table in STAGED:
             self._db.execute(f"DELETE FROM stage_{table} WHERE segment = ?", [segment])
         self._db.execute("DELETE FROM staged WHERE segment = ?", [segment])
         self._db.execute("COMMIT")
@@ -254,7 +275,7 @@ class SegmentStore:
         temporary = self.root / f"{TEMPORARY}{uuid.uuid4().hex[:16]}"
         try:
             made = self._merge(run, temporary)
-        except (OSError, duckdb.Error) as error:
+        except (OSError, duckdb.Error, pa.ArrowException) as error:
             self.unmerged = str(error).splitlines()[0]
             shutil.rmtree(temporary, ignore_errors=True)
             if [one for one in run if self._set_aside_if_damaged(one.segment, whole=True)]:
@@ -274,12 +295,22 @@ class SegmentStore:
         window = Window(min(p.window.start for p in parts), max(p.window.end for p in parts))
         path = Path(one.org, one.gateway, one.side.value, f"{window.start:%Y%m%dT%H%M%SZ}-{identity}")
         temporary.mkdir()
-        rows = {table: self._copy_rows(table, self._parquet(table, parts), temporary) if _holds(parts, table) else 0 for table in TABLES}
+        rows = {table: self._copy_rows(table, self._parquet(table, parts), temporary) if _holds(parts, table) else 0 for table in STAGED}
+        rows["label_sketches"] = self._unite_labels(parts, temporary) if rows["series"] else 0
         rejected = {reason: sum(p.rejected.get(reason, 0) for p in parts) for reason in {r for p in parts for r in p.rejected}}
         made = Segment(identity, one.org, one.gateway, one.side, window, str(path), one.bucket_seconds, rows, rejected)
         (temporary / "segment.json").write_text(json.dumps(segment_json(made) | {"replaces": [p.id for p in parts]}))
         temporary.rename(self.root / path)
         return made
+
+    def _unite_labels(self, parts: Sequence[Segment], folder: Path) -> int:
+        """From what the parts counted; from their series when one did not count or its sketches are damaged."""
+        try:
+            if all(p.rows.get("label_sketches") for p in parts if p.rows.get("series")):
+                return _write_labels(_united(self.root / p.path / "label_sketches.parquet" for p in parts if p.rows.get("series")), folder)
+        except DamagedSketch:
+            pass
+        return self._count_labels(self._parquet("series", parts), self._parquet("kv", parts), folder)
 
     def _parquet(self, table: str, parts: Iterable[Segment]) -> str:
         files = [str(self.root / p.path / f"{table}.parquet").replace("'", "''") for p in parts if p.rows.get(table)]
@@ -402,6 +433,38 @@ def _readable(file: Path, count: int, whole: bool) -> bool:
     return int(found) == count
 
 
+def _staged(table: str, segment: str) -> str:
+    return f"(FROM stage_{table} WHERE segment = '{segment}')"
+
+
+def _sketched(found: Any) -> Any:
+    """Rows of metric, place, key and every id: those with more ids than are kept get a sketch of them instead. Few rows have so many."""
+    ids = found.column("ids").combine_chunks()
+    many = (np.diff(ids.offsets.to_numpy()) > EXACT).tolist()
+    sketches = pa.array([counted(one.as_py()).sketch if over else None for one, over in zip(ids, many, strict=True)], pa.binary())
+    if any(many):
+        ids = pa.array([None if over else one.as_py() for one, over in zip(ids, many, strict=True)], ids.type)
+    return pa.table([*(found.column(c) for c in ("metric", "place", "key")), ids, sketches], names=list(TABLES["label_sketches"]))
+
+
+def _united(files: Iterable[Path]) -> Any:
+    """What several segments counted of each label, as one. Raises `DamagedSketch`."""
+    labels: dict[tuple[str, str, str], list[Distinct]] = {}
+    for file in files:
+        for row in pq.read_table(file).to_pylist():
+            part = Distinct(None if row["ids"] is None else tuple(row["ids"]), row["sketch"])
+            labels.setdefault((row["metric"], row["place"], row["key"]), []).append(part)
+    whole = ((label, united(parts)) for label, parts in sorted(labels.items()))
+    return rows_as("label_sketches", ((*label, d.ids, d.sketch) for label, d in whole))
+
+
+def _write_labels(labels: Any, folder: Path) -> int:
+    """Returns how many; none make no file."""
+    if labels.num_rows:
+        pq.write_table(labels, folder / "label_sketches.parquet", compression="zstd")
+    return int(labels.num_rows)
+
+
 def _holds(parts: Iterable[Segment], table: str) -> bool:
     return any(p.rows.get(table) for p in parts)
 
@@ -413,8 +476,8 @@ def _size(folder: Path) -> int:
 def _staging(path: Path) -> duckdb.DuckDBPyConnection:
     db = duckdb.connect(str(path), config={"autoinstall_known_extensions": "false", "threads": "1"})
     db.execute("CREATE TABLE IF NOT EXISTS staged (segment VARCHAR, org VARCHAR, gateway VARCHAR, side VARCHAR, rejected VARCHAR)")
-    for table, columns in TABLES.items():
-        listed = ", ".join(f'"{name}" {_SQL[kind]}' for name, kind in columns.items())
+    for table in STAGED:
+        listed = ", ".join(f'"{name}" {_SQL[kind]}' for name, kind in TABLES[table].items())
         db.execute(f"CREATE TABLE IF NOT EXISTS stage_{table} (segment VARCHAR, {listed})")
     db.execute("CHECKPOINT")
     return db
