@@ -184,7 +184,7 @@ def _variable(name: str, variable: Any, known: Variables) -> Iterator[Item]:
     if found.get("kind") == "TextVariable" or kind in _NO_QUERY:
         return
     if kind in _READ_LABELS:
-        yield from _label_variable(where, kind, mapping(plugin.get("spec")), known)
+        yield from _label_variable(where, kind, plugin, known)
     elif kind == "PrometheusPromQLVariable":
         yield _promql_variable(where, variable, plugin, known)
     else:
@@ -202,22 +202,21 @@ def _promql_variable(where: str, variable: Any, plugin: Json, known: Variables) 
     return replace(item, role="variable", root=only(label), operator="exists", mentioned=frozenset({label}))
 
 
-def _label_variable(where: str, kind: str, spec: Json, known: Variables) -> Iterator[Item]:
+def _label_variable(where: str, kind: str, plugin: Json, known: Variables) -> Iterator[Item]:
     """Values of a label, or names of labels, over the series that matchers select; without matchers over all series there are."""
-    label = scalar(spec.get("labelName"))
-    if unknown := {k: v for k, v in spec.items() if k not in ("labelName", "matchers", "datasource")}:
-        yield unread(where, unknown, "parts of a variable that are not known")
-    if not isinstance(spec.get("matchers", []), list | None):
-        yield unread(where, spec.get("matchers"), "matchers that are not a list")
+    spec, values = mapping(plugin.get("spec")), kind == "PrometheusLabelValuesVariable"
+    label, matchers = scalar(spec.get("labelName")), listing(spec.get("matchers"))
+    misshapen = not isinstance(spec.get("matchers"), list | None) or (values and label is None)
+    if misshapen or plugin.keys() - {"kind", "spec"} or spec.keys() - {"labelName", "matchers", "datasource"}:
+        yield unread(where, plugin, "a variable that is not understood", {"kind", "datasource"})
     named, root, operator = _asked(kind, label)
-    matchers = listing(spec.get("matchers"))
     for matcher in matchers:
         if (text := scalar(matcher)) is None:
             yield unread(where, matcher, "a matcher that is not a text")
         else:
             yield Query("promql", "variable", where, text, variables=known, mentioned=named, root=root, operator=operator)
     if not matchers:
-        text = f"label_values({label})" if kind == "PrometheusLabelValuesVariable" else "label_names()"
+        text = f"label_values({label})" if values else "label_names()"
         yield Query("names", "variable", where, text, expression=".*", mentioned=named, root=root, operator=operator)
 
 
