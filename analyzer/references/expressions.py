@@ -9,7 +9,7 @@ from analyzer.references import patterns
 from analyzer.references.patterns import too_wide
 from analyzer.references.substitution import spellings
 from analyzer.references.tokens import touched
-from analyzer.references.tree import SENTINEL, Matcher, Node, Selector
+from analyzer.references.tree import SENTINEL, Matcher, Node, Selector, children
 from flowgate.usage import NotUnderstood
 
 __all__ = ["Parse", "Parsed", "names_of", "read_trees", "too_wide"]
@@ -53,18 +53,28 @@ def _untried(tries: Sequence[str], answers: Mapping[str, Node | NotUnderstood]) 
 
 def _joined(text: str, choices: list[list[str]], answers: Mapping[str, Node | NotUnderstood]) -> Parsed | NotUnderstood:
     """The first tree of every choice; one choice without any makes the whole not understood."""
-    trees: list[Node] = []
+    trees: dict[str, Node] = {}
     for tries in choices:
-        answer = _first(tries, answers)
+        spelled, answer = _first(tries, answers)
         if isinstance(answer, NotUnderstood):
             return NotUnderstood(answer.reason, touched(text))
-        trees.append(answer)
-    return Parsed(tuple(dict.fromkeys(trees)))
+        bad = _not_re2(answer) if _NAME in spelled else None
+        if bad is not None:
+            return NotUnderstood(f"the name pattern {bad[:80]!r} is not RE2", touched(text))
+        trees[spelled] = answer
+    return Parsed(tuple(trees.values()))
 
 
-def _first(tries: Sequence[str], answers: Mapping[str, Node | NotUnderstood]) -> Node | NotUnderstood:
-    tried = [answers[text] for text in tries if text in answers]
-    return next((a for a in tried if not isinstance(a, NotUnderstood)), tried[0])
+def _first(tries: Sequence[str], answers: Mapping[str, Node | NotUnderstood]) -> tuple[str, Node | NotUnderstood]:
+    tried = [(text, answers[text]) for text in tries if text in answers]
+    return next((pair for pair in tried if not isinstance(pair[1], NotUnderstood)), tried[0])
+
+
+def _not_re2(node: Node) -> str | None:
+    """A pattern of names in the tree that cannot be matched."""
+    if isinstance(node, Selector):
+        return next((p for p in sorted(names_of(node)[1]) if not patterns.valid(p)), None)
+    return next((bad for child in children(node) if (bad := _not_re2(child)) is not None), None)
 
 
 # --- names --------------------------------------------------------------------------------------------------------------------------

@@ -12,10 +12,12 @@ from analyzer.references.tree import SENTINEL
 MIN_LITERALS = 4
 """CONTRACTS: a pattern with fewer literal characters is a hiding blind spot, not a reference."""
 MAX_NAMES = 64
+MAX_LENGTH = 4096
+"""The longest pattern worth keeping; lists of names are told apart before."""
 ANY_NAME = ".*"
 _LITERAL = re.compile(r"[\w:\-/ ]|\\[^\w\s]")
 _CLASS = re.compile(r"\[([\w:]+)\]")
-_TOKEN = re.compile(r"\\.|\[\^?\]?[^]]*\]|[()|]", re.DOTALL)
+_TOKEN = re.compile(r"\\.|\[\^?\]?[^]]*(?:\]|\Z)|[()|]", re.DOTALL)
 _CHANGES = re.compile(r"\(\?(?!:|P?<)|\\Q")
 _DEEPEST = 20
 _NOT_LITERAL = re.compile(r"\\.|\[[^]]*\]|\{[^}]*\}|[.*+?^$|()]")
@@ -31,6 +33,8 @@ def too_wide(pattern: str) -> bool:
 
 
 def valid(pattern: str) -> bool:
+    if len(pattern) > MAX_LENGTH:
+        return False
     options = re2.Options()
     options.log_errors = False
     try:

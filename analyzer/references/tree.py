@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 MatchOp = Literal["=", "!=", "=~", "!~"]
 SENTINEL = "__fgvar__"
+MAX_TREE = 200
+"""Levels of a tree. Whoever walks one may spend a few calls on each; the interpreter allows a thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,29 +127,44 @@ _MATCH_OPS: Mapping[str, MatchOp] = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "
 _SIDES: Mapping[str, str] = {"VectorMatchCardinality.ManyToOne": "left", "VectorMatchCardinality.OneToMany": "right"}
 
 
-def dumped(node: Any) -> Dumped:
-    """A tree of promql-parser as values."""
+class TooDeep(Exception):
+    """A tree that those who walk it could not."""
+
+
+def dumped(node: Any, depth: int = 0) -> Dumped:
+    """A tree of promql-parser as values. Raises TooDeep, and ValueError for a node that is not known."""
+    if depth > MAX_TREE:
+        raise TooDeep
     write = _WRITERS.get(type(node).__name__)
     if write is None:
         raise ValueError(f"the parser returned a {type(node).__name__}, which is not known")
-    return write(node)
+    return write(node, depth + 1)
 
 
-def _selector(node: Any) -> Dumped:
+def _selector(node: Any, _: int) -> Dumped:
     found = node.matchers
     groups = [found.matchers, *found.or_matchers]
     return ["s", node.name, [[[label_of(m.name), _MATCH_OPS[str(m.op)], m.value] for m in group] for group in groups if group]]
 
 
-def _aggregate(node: Any) -> Dumped:
+def _aggregate(node: Any, depth: int) -> Dumped:
     modifier = node.modifier
     without = modifier is not None and str(modifier.type).endswith("Without")
     labels = [] if modifier is None else _labels(modifier.labels)
-    return ["a", str(node.op), without, labels, dumped(node.expr), None if node.param is None else dumped(node.param), [], False]
+    return [
+        "a",
+        str(node.op),
+        without,
+        labels,
+        dumped(node.expr, depth),
+        None if node.param is None else dumped(node.param, depth),
+        [],
+        False,
+    ]
 
 
-def _binary(node: Any) -> Dumped:
-    return ["b", str(node.op), *_matching(node.modifier), dumped(node.lhs), dumped(node.rhs)]
+def _binary(node: Any, depth: int) -> Dumped:
+    return ["b", str(node.op), *_matching(node.modifier), dumped(node.lhs, depth), dumped(node.rhs, depth)]
 
 
 def _matching(modifier: Any) -> list[Any]:
@@ -164,17 +181,17 @@ def _labels(labels: Iterable[str]) -> list[str]:
     return [label_of(label) for label in labels]
 
 
-_WRITERS: Mapping[str, Callable[[Any], Dumped]] = {
+_WRITERS: Mapping[str, Callable[[Any, int], Dumped]] = {
     "VectorSelector": _selector,
-    "MatrixSelector": lambda node: _selector(node.vector_selector),
+    "MatrixSelector": lambda node, depth: _selector(node.vector_selector, depth),
     "AggregateExpr": _aggregate,
     "BinaryExpr": _binary,
-    "Call": lambda node: ["c", node.func.name, [dumped(a) for a in node.args], False],
-    "NumberLiteral": lambda node: ["n", repr(float(node.val))],
-    "StringLiteral": lambda node: ["t", node.val],
-    "SubqueryExpr": lambda node: ["q", dumped(node.expr)],
-    "UnaryExpr": lambda node: ["m", dumped(node.expr)],
-    "ParenExpr": lambda node: dumped(node.expr),
+    "Call": lambda node, depth: ["c", node.func.name, [dumped(a, depth) for a in node.args], False],
+    "NumberLiteral": lambda node, _: ["n", repr(float(node.val))],
+    "StringLiteral": lambda node, _: ["t", node.val],
+    "SubqueryExpr": lambda node, depth: ["q", dumped(node.expr, depth)],
+    "UnaryExpr": lambda node, depth: ["m", dumped(node.expr, depth)],
+    "ParenExpr": lambda node, depth: dumped(node.expr, depth),
 }
 
 
@@ -213,7 +230,7 @@ def loaded(value: Sequence[Any]) -> Node:
         raise ValueError(f"not a tree: {str(value)[:80]}") from error
 
 
-def _load_selector(name: str | None, groups: list[list[list[str]]]) -> Node:
+def _load_selector(name: str | None, groups: list[list[Any]]) -> Node:
     return Selector(name, tuple([tuple([_load_matcher(*m) for m in group]) for group in groups]))
 
 
