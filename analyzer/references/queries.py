@@ -8,7 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal
 
-from flowgate.usage import EVERY_LABEL, LabelSet, NotUnderstood, Operator, Use
+from flowgate.usage import EVERY_LABEL, Condition, LabelSet, NotUnderstood, Operator, Use
 
 Json = dict[str, Any]
 Language = Literal["promql", "names", "datadog", "gcp_filter", "logql", "traceql"]
@@ -33,7 +33,8 @@ class Query:
     `variables` are the values a variable of the document may take; one that is missing, or has none, is known at run time only.
     `mentioned` are labels that the document reads from the query's output (legend, `$labels.x`, table columns).
     `root` and `operator` say what is needed of the query's output: every label, unless the document says less (`label_values(m, L)`
-    needs L, and only whether a series exists). `explorable`: ad-hoc filters may add matchers when it runs.
+    needs L, and only whether a series exists); `conditions` what must hold for that to be enough, where aggregation stands beside a
+    query (Google Cloud). `explorable`: ad-hoc filters may add matchers when it runs.
     """
 
     language: Language
@@ -50,6 +51,7 @@ class Query:
     records: Recorded | None = None
     count: int = 1
     last_seen: datetime | None = None
+    conditions: tuple[Condition, ...] = ()
 
     @property
     def evaluated(self) -> str:
@@ -76,13 +78,14 @@ Item = Query | Unread
 @dataclass(frozen=True, slots=True)
 class Found:
     """One document as its reader sees it. `kind` is snake_case (`grafana_dashboard`, `prometheus_rules`, …); `owner` a folder, namespace
-    or team label, where the document names one."""
+    or team label, where the document names one. `covers`: of a log, the first and the last time in it."""
 
     kind: str
     id: str
     title: str
     items: tuple[Item, ...]
     owner: str | None = None
+    covers: tuple[datetime, datetime] | None = None
 
 
 @dataclass(frozen=True, slots=True)
