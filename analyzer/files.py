@@ -17,6 +17,7 @@ from typing import IO, cast
 import zstandard
 
 from analyzer.references.inventory import Input, Skipped
+from analyzer.references.loading import asks
 from analyzer.references.wrappings import MAX_DOCUMENT_BYTES
 from flowgate.errors import NotFound
 
@@ -29,11 +30,11 @@ MAX_LOG_BYTES = 512 * 2**20
 
 _STRUCTURED = frozenset({".json", ".jsonc", ".json5", ".yaml", ".yml", ".rules", ".jsonl", ".ndjson", ".log", ".txt"})
 _LOGS = frozenset({".jsonl", ".ndjson", ".log"})
-_TEMPLATES = frozenset(
-    [".jsonnet", ".libsonnet", ".tf", ".hcl", ".tpl", ".tmpl", ".gotmpl", ".j2", ".jinja", ".jinja2", ".erb", ".mustache", ".cue", ".dhall"]
-)
-_ASKS = re.compile(r"expr|quer|promql|record|alert|panel|target|metric|dashboard|rule|slo\b|sli\b", re.IGNORECASE)
-"""A template in which none of these words stands holds no query."""
+_PROGRAMS = frozenset({".jsonnet", ".libsonnet", ".tf", ".hcl", ".cue", ".dhall"})
+"""They make documents when they run."""
+_TEMPLATES = frozenset({".tpl", ".tmpl", ".gotmpl", ".j2", ".jinja", ".jinja2", ".erb", ".mustache"})
+_ASKS = re.compile(r"expr|quer|promql|prometheus|record|alert|target|metric|grafana|slo\b|sli\b", re.IGNORECASE)
+"""A program in which none of these words stands makes no query."""
 _BEGINS = re.compile(rb"\s*(?:[{\[]|---\s|%YAML|(?:apiVersion|kind|groups|version|namespace|spec|title)\s*:|(?:ts|level|time|t|caller)=)")
 """How a file without a suffix begins when it is JSON, YAML or a log."""
 _ARCHIVES = re.compile(r"\.(?:zip|tar|tgz|tar\.(?:gz|bz2|xz|zst)|tzst|tbz2|txz)$", re.IGNORECASE)
@@ -122,19 +123,24 @@ def _of_content(path: str, stream: IO[bytes], asked: bool) -> Iterator[Input | S
     """A file's inputs by its suffix; one without a suffix by how it begins."""
     suffix = PurePosixPath(path).suffix.casefold()
     start = stream.read(512)
-    if suffix in _TEMPLATES:
-        yield from _template(path, start + stream.read(MAX_DOCUMENT_BYTES))
+    if suffix in _TEMPLATES | _PROGRAMS:
+        yield from _unevaluated(path, suffix, start + stream.read(MAX_DOCUMENT_BYTES))
     elif suffix in _STRUCTURED or asked or (suffix == "" and _BEGINS.match(start.removeprefix(codecs.BOM_UTF8))):
         yield from _structured(path, start, stream, MAX_LOG_BYTES if suffix in _LOGS else MAX_DOCUMENT_BYTES)
     else:
         yield Skipped(path, f"a file of kind {suffix or 'unknown'}, which holds no queries that are read")
 
 
-def _template(path: str, raw: bytes) -> Iterator[Input | Skipped]:
-    if _ASKS.search(raw.decode(errors="replace")):
+def _unevaluated(path: str, suffix: str, raw: bytes) -> Iterator[Input | Skipped]:
+    """A program or template may make queries that nobody sees until it is evaluated."""
+    text = raw.decode(errors="replace")
+    inner = PurePosixPath(path).with_suffix("").suffix.casefold()
+    if suffix in _PROGRAMS and _ASKS.search(text):
+        yield Input(path, "", "a program, which is not evaluated: give its output")
+    elif suffix in _TEMPLATES and inner in _STRUCTURED | {""} and asks(text):
         yield Input(path, "", "a template, which is not evaluated: give its rendered output")
     else:
-        yield Skipped(path, "a template in which nothing looks like a query")
+        yield Skipped(path, "a template or program in which nothing looks like a query")
 
 
 def _structured(path: str, start: bytes, stream: IO[bytes], limit: int) -> Iterator[Input]:

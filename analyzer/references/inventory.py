@@ -75,7 +75,7 @@ def _things(given: Input, readers: tuple[JsonReader, ...], text_readers: tuple[T
     elif loaded.is_text or (loaded.failed and _PLAIN.search(given.path)):
         yield Nothing(At(), "plain text")
     elif not loaded.values and not loaded.failed:
-        yield Nothing(At(), "empty")
+        yield Nothing(At(), "a template in which nothing looks like a query" if loaded.dull else "empty")
     else:
         yield from things_of(loaded, At(), readers, loaded.failed)
 

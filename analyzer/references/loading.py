@@ -30,6 +30,8 @@ class Loaded:
     doubts: tuple[Unread, ...] = ()
     is_text: bool = False
     """No structure in it: plain words, a log."""
+    dull: bool = False
+    """A template that does not load, and in which nothing looks like a query."""
 
 
 def load(text: str) -> Loaded:
@@ -39,7 +41,7 @@ def load(text: str) -> Loaded:
         return Loaded()
     if start[0] in "{[" and start[:2] not in ("{{", "{%"):
         loaded = _json(start)
-        return loaded if not loaded.failed else _relaxed(text, start, loaded)
+        return loaded if not (loaded.failed or loaded.dull) else _relaxed(text, start, loaded)
     return _yaml(text.lstrip("\ufeff"))
 
 
@@ -56,9 +58,9 @@ def _json(text: str) -> Loaded:
             values.append(value)
             end = _after(_SPACE, text, end)
     except (ValueError, RecursionError) as error:
-        return Loaded(tuple(values), (_failure(text, _said(error)),))
+        return _failed(text, _said(error), tuple(values))
     if any(_deep(value) for value in values):
-        return Loaded((), (_failure(text, f"nested deeper than {MAX_NESTING}"),))
+        return _failed(text, f"nested deeper than {MAX_NESTING}")
     return Loaded(tuple(values), doubts=tuple(_doubts(twice)))
 
 
@@ -89,12 +91,24 @@ def _said(error: BaseException) -> str:
     return "nested too deep" if isinstance(error, RecursionError) else (str(error).splitlines() or ["not readable"])[0][:200]
 
 
-def _failure(text: str, reason: str) -> Unread:
-    """What a text that does not load might read: any name."""
-    why = (
-        f"a template, which is not evaluated: give its rendered output ({reason})" if _TEMPLATE.search(text) else f"not readable: {reason}"
-    )
-    return Unread("document", "", why)
+def _failed(text: str, reason: str, values: tuple[Any, ...] = (), is_text: bool = False) -> Loaded:
+    """What a text that does not load might read: any name; nothing, when it is a template that no query's key stands in."""
+    if not _TEMPLATE.search(text):
+        return Loaded(values, (Unread("document", "", f"not readable: {reason}"),), is_text=is_text)
+    if not asks(text):
+        return Loaded(values, dull=True)
+    return Loaded(values, (Unread("document", "", f"a template, which is not evaluated: give its rendered output ({reason})"),))
+
+
+_ASKS = re.compile(
+    r"\b(?:expr|quer(?:y|ies)|promql|expression|record|alert|panels|targets|groups|dashboards?|metrics?|metricName|(?:series|metrics)Query)[\"']?\s*[:=]"
+    r"|\bkind:\s*\S*(?:Rule|Dashboard|ScaledObject|Autoscaler|ServiceLevel|SLO)\b|\bFiles\.(?:Get|Glob)"
+)
+
+
+def asks(template: str) -> bool:
+    """Whether a template has a key under which queries stand, or takes in other files."""
+    return _ASKS.search(template) is not None
 
 
 def _deep(value: Any) -> bool:
@@ -111,10 +125,10 @@ def _deep(value: Any) -> bool:
 def _relaxed(text: str, start: str, strict: Loaded) -> Loaded:
     """JSON that only nearly is: with comments and commas before a closing bracket, or YAML in flow style."""
     loaded = _json(_without_comments(start))
-    if not loaded.failed:
+    if not (loaded.failed or loaded.dull):
         return loaded
     loaded = _yaml(text)
-    return loaded if not loaded.failed and not loaded.is_text else strict
+    return loaded if not loaded.failed and not loaded.is_text and not loaded.dull else strict
 
 
 _STRING_OR_COMMENT = re.compile(r"(\"(?:\\.|[^\"\\])*\")|//[^\n]*|/\*.*?\*/|(?<=\s)#[^\n]*", re.DOTALL)
@@ -135,7 +149,7 @@ def _yaml(text: str) -> Loaded:
         return _resolved(list(loads_all(text) or ()), text)
     except (InvalidYamlError, ValueError, RecursionError) as error:
         parts = _DOCUMENT_START.split(text)
-        return _one_by_one(parts) if len(parts) > 2 else Loaded((), (_failure(text, _said(error)),), is_text=_no_structure(text))
+        return _one_by_one(parts) if len(parts) > 2 else _failed(text, _said(error), is_text=_no_structure(text))
 
 
 def _one_by_one(parts: list[str]) -> Loaded:
@@ -143,7 +157,7 @@ def _one_by_one(parts: list[str]) -> Loaded:
     loaded = [_yaml(part) for part in parts if part.strip()]
     failed = (u for one in loaded for u in one.failed)
     doubts = (u for one in loaded for u in one.doubts)
-    return Loaded(tuple(v for one in loaded for v in one.values), tuple(failed), tuple(doubts))
+    return Loaded(tuple(v for one in loaded for v in one.values), tuple(failed), tuple(doubts), dull=any(one.dull for one in loaded))
 
 
 _KEY = re.compile(r"^\s*(?:-\s+)?[\w.\"'/-]+\s*:(?:\s|$)", re.MULTILINE)

@@ -28,7 +28,9 @@ _NAMELESS = re.compile(r"(?<![\w:.\"])\{")
 _REFERENCE = re.compile(r"\$\{(\w+)(?::[^}]*)?\}|\$(\w+)|\[\[(\w+)(?::[^\]]*)?\]\]")
 _PROMQL_FIELDS = ("expr", "query", "expression", "queryText", "rawQuery", "promql", "promQL")
 """Where Prometheus-like plugins keep their text; `expr` in all but a few."""
-_NOT_A_QUERY = frozenset({"refId", "datasource", "legendFormat", "alias", "aliasBy", "resultFormat", "format", "queryType", "intervalFactor", "key", "uid"})
+_NOT_A_QUERY = frozenset(
+    {"refId", "datasource", "legendFormat", "alias", "aliasBy", "resultFormat", "format", "queryType", "intervalFactor", "key", "uid"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +237,10 @@ def _gcp(target: Json, source: Source, place: Place) -> Iterator[Item]:
 def _gcp_filters(holder: Json, place: Place) -> Iterator[Query]:
     parts = [scalar(p) or "" for p in listing(holder.get("filters"))]
     triples = [parts[i : i + 3] for i in range(0, len(parts), 4)]
-    terms = [f"{key} = {op[1:]}({json.dumps(value)})" if op in _MATCHES else f"{key} {op} {json.dumps(value)}" for key, op, value in _whole(triples)]
+    terms = [
+        f"{key} = {op[1:]}({json.dumps(value)})" if op in _MATCHES else f"{key} {op} {json.dumps(value)}"
+        for key, op, value in _whole(triples)
+    ]
     metric = scalar(holder.get("metricType"))
     if metric is not None:
         terms.insert(0, f"metric.type = {json.dumps(metric)}")
@@ -263,7 +268,10 @@ def _other(target: Json, source: Source, place: Place) -> Iterator[Item]:
         yield place.unread("\n".join(texts), f"a query in {language}, which is not read", touches)
 
 
-_TOKEN = re.compile(r"(?:\$\{[^}]*\}|\[\[\w+(?::\w+)?\]\]|\$\w+|[A-Za-z_:])(?:\$\{[^}]*\}|\[\[\w+(?::\w+)?\]\]|[\w:./$\-])*")
+_VARIABLE = r"\$\{[^}]*\}|\[\[\w+(?::\w+)?\]\]|\$\w+"
+_TOKEN = re.compile(rf"(?:{_VARIABLE}|[A-Za-z_:*])(?:{_VARIABLE}|\{{[\w,.-]*,[\w,.-]*\}}|[\w:./$*%\-])*")
+_WILDCARD = re.compile(r"\*|%|\{[^}$]*\}")
+"""Of Graphite and search engines, of SQL's LIKE, and Graphite's alternatives."""
 _PLAIN = re.compile(r"[A-Za-z_:][\w:.]*")
 
 
@@ -284,12 +292,16 @@ def _patterns(token: str, variables: Mapping[str, tuple[str, ...]]) -> Iterator[
     match = _REFERENCE.fullmatch(token)
     if match:
         yield from map(re.escape, variables.get(next(filter(None, match.groups())), ()))
-    elif _REFERENCE.search(token):
-        pattern = with_values(token, variables, re.escape)
+    elif _REFERENCE.search(token) or _WILDCARD.search(token):
+        pattern = with_values(token, variables, _with_wildcards)
         if len(re.sub(r"\\.|\W", "", pattern)) >= 2:
             yield pattern
     elif token:
         yield re.escape(token)
+
+
+def _with_wildcards(text: str) -> str:
+    return ".*".join(map(re.escape, _WILDCARD.split(text)))
 
 
 def with_values(text: str, variables: Mapping[str, tuple[str, ...]], literal: Callable[[str], str]) -> str:

@@ -25,7 +25,7 @@ class At:
         return self.keys[-1] if self.keys else ""
 
     def down(self, key: str, named: bool = False) -> At:
-        return replace(self, keys=(*self.keys, key), named=named, depth=self.depth + 1)
+        return At((*self.keys, key), named, self.owner, self.depth + 1, self.texts)
 
     def renamed(self, key: str) -> At:
         """The last key said better: a resource's name instead of its number in a list."""

@@ -52,6 +52,12 @@ def _list(values: list[Any], at: At, readers: Readers) -> Iterator[Thing]:
 
 
 def _mapping(value: Json, at: At, readers: Readers) -> Iterator[Wrapped]:
+    if value.get("kind") == "CustomResourceDefinition":
+        yield Nothing(at, "a schema of resources: nothing in it is a query")
+        return
+    if _is_leaf(value):
+        yield from _inside(value, at)
+        return
     for wrapping in WRAPPINGS:
         things = wrapping(value, at)
         if things is not None:
@@ -65,6 +71,11 @@ def _mapping(value: Json, at: At, readers: Readers) -> Iterator[Wrapped]:
     yield from _inside(value, at)
 
 
+def _is_leaf(value: Json) -> bool:
+    """A mapping of plain values that says nothing of queries: of the many mappings of large documents most are so."""
+    return _ASKING.isdisjoint(value) and not any(isinstance(v, dict | list) for v in value.values())
+
+
 def _constant(found: Found) -> Callable[[Any], Found]:
     return lambda _: found
 
@@ -75,6 +86,7 @@ QUERY_KEYS = frozenset(
     {"expr", "query", "promql", "expression", "metricquery", "metricsquery", "seriesquery", "queries", "promqlquery", "metric_query"}
 )
 """In small letters: where documents of all kinds keep queries."""
+_ASKING = frozenset({"type", "kind", "expr", "query", "q", "promql", "expression", "metricsQuery", "seriesQuery", "dashboard"})
 _TELLING = re.compile(r"^[\s-]*[\"']?(?:expr|query|groups|panels|targets|rules|record|alert|slos|widgets)[\"']?\s*:", re.MULTILINE)
 _SHORTEST = 12
 """No shorter text holds a document."""
@@ -96,14 +108,18 @@ def _reason(value: Json) -> str:
 
 
 def _member(key: str, inner: Any, at: At) -> Iterator[Wrapped]:
-    if key.casefold() in QUERY_KEYS or (key == "filter" and "metric.type" in str(inner)):
+    if not isinstance(inner, str | list | dict):
+        return
+    if key.casefold() in QUERY_KEYS or (key == "filter" and isinstance(inner, str) and "metric.type" in inner):
         texts = [t for t in (inner if isinstance(inner, list) else [inner]) if isinstance(t, str) and t.strip()]
         yield from (Loose(at, key, t) for t in texts)
         if texts:
             return
     if isinstance(inner, str):
-        yield Text(at.down(key, named=is_called(key)), inner, must=is_called(key))
-    elif isinstance(inner, dict | list):
+        must = is_called(key)
+        if len(inner) >= _SHORTEST and (must or inner.lstrip()[:1] in ("{", "[") or "\n" in inner):
+            yield Text(at.down(key, named=must), inner, must)
+    else:
         yield _fetched(mapping(inner), key, at) if _is_fetched(mapping(inner), at) else Inner(at.down(key), inner)
 
 
