@@ -17,8 +17,10 @@ from lark import Lark, Transformer
 
 from analyzer.references.grammars import VARIABLE, Misread, apart, grammar, parsed, unquoted, variables_in
 from analyzer.references.logql import NO_METRIC
-from analyzer.references.queries import Query
-from analyzer.references.shapes import touched
+from analyzer.references.patterns import ANY_NAME
+from analyzer.references.places import Place, places
+from analyzer.references.queries import Found, Item, Json, JsonReader, Query, Role, Unread
+from analyzer.references.shapes import at, first, listing, mapping, mappings, scalar, shown, touched, with_overlooked
 from flowgate.telemetry import Signal
 from flowgate.usage import EVERY_LABEL, Condition, LabelSet, NotUnderstood, Operator, Use
 
@@ -55,6 +57,31 @@ OTLP_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
 }
 """Tags that Datadog makes of OTLP resource attributes (docs.datadoghq.com, "OpenTelemetry semantic conventions and Datadog conventions"):
 who needs the tag needs the attribute."""
+
+_CPU = ("system.cpu.idle", "system.cpu.user", "system.cpu.system", "system.cpu.iowait", "system.cpu.stolen")
+_MEMORY = ("system.mem.total", "system.mem.usable", "system.mem.pct_usable", "system.mem.used", "system.mem.free")
+_OTLP_METRICS: Mapping[str, tuple[str, ...]] = {
+    "system.load.1": ("system.cpu.load_average.1m",),
+    "system.load.5": ("system.cpu.load_average.5m",),
+    "system.load.15": ("system.cpu.load_average.15m",),
+    **dict.fromkeys(_CPU, ("system.cpu.utilization",)),
+    **dict.fromkeys(_MEMORY, ("system.memory.usage",)),
+    **dict.fromkeys(("system.swap.free", "system.swap.used"), ("system.paging.usage",)),
+    **dict.fromkeys(("system.net.bytes_rcvd", "system.net.bytes_sent"), ("system.network.io",)),
+    "system.disk.in_use": ("system.filesystem.utilization",),
+    "container.cpu.usage": ("container.cpu.usage.total",),
+    "container.cpu.user": ("container.cpu.usage.usermode", "container.cpu.usage.user"),
+    "container.cpu.system": ("container.cpu.usage.kernelmode", "container.cpu.usage.system"),
+    "container.memory.usage": ("container.memory.usage.total",),
+    "container.memory.soft_limit": ("container.memory.usage.limit",),
+    "container.io.read": ("container.blockio.io_service_bytes_recursive", "container.blockio.io_service_bytes_recursive.read"),
+    "container.io.write": ("container.blockio.io_service_bytes_recursive", "container.blockio.io_service_bytes_recursive.write"),
+    "container.net.rcvd": ("container.network.io.usage.rx_bytes",),
+    "container.net.sent": ("container.network.io.usage.tx_bytes",),
+}
+"""Metrics that Datadog makes of OTLP's host and container metrics (docs.datadoghq.com, "OpenTelemetry Metrics Mapping"), and of which."""
+_OTEL = "otel."
+"""What Datadog puts before `system.…` and `process.…` of OTLP, since its agent has metrics of these names."""
 
 _COUNTED = Condition("counter", frozenset(), "read as a count or rate: merged as a counter, with the resets of each input")
 _ALIVE = Condition("alive", frozenset(), "averaged over time and then added up: equal while every input is there all the time")
@@ -131,7 +158,7 @@ _sign: "-" | "+" | "!"
 _op: OP | "-" | "+" | "*"
 metric: METRIC (scope | _after)*
 call: FUNCTION "(" (_arg | ",")* ")" _after*
-bracket: "(" expr ")" _after*
+bracket: "(" expr ("," expr)* ")" _after*
 number: NUMBER by?
 _arg: KEYWORD? expr
 _after: suffix | by
@@ -365,14 +392,23 @@ def _uses(read: _Read, query: Query) -> Iterator[Use]:
     scope, by = _keys(read.scope, "filter", query), _keys(read.by, "group by", query)
     keys = scope | by
     mentioned = frozenset(keys.why) | query.mentioned
+    name, pattern = _name(read.name)
     conditions = _merging(read)
-    blind = read.reordered or keys.unknown or (_partitioned(read) if conditions is None else None)
-    demand, why = (EVERY_LABEL, {"*": blind}) if blind else _needed(keys.why)
-    for name, pattern in _names(read.name):
-        if blind:
-            yield Use(name, pattern, mentioned, demand, why=why)
-        else:
-            yield Use(name, pattern, mentioned, demand, _OPERATORS[read.aggregator], conditions=conditions or (), why=why)
+    reason = read.reordered or keys.unknown or ("the metric is reached by a pattern of names" if pattern else None)
+    if conditions is None or reason:
+        yield Use(name, pattern, mentioned, EVERY_LABEL, why={"*": reason or _partitioned(read)})
+    else:
+        demand, why = _needed(keys.why)
+        yield Use(name, False, mentioned, demand, _OPERATORS[read.aggregator], conditions=conditions, why=why)
+    made_of = [] if pattern else _made_of(name)
+    for source in made_of:
+        yield Use(source, False, mentioned, EVERY_LABEL, why={"*": f"Datadog computes {name} of it"})
+
+
+def _made_of(name: str) -> list[str]:
+    """OTLP metrics that become a metric of Datadog with another name."""
+    renamed = [name.removeprefix(_OTEL)] if name.startswith((f"{_OTEL}system.", f"{_OTEL}process.")) else []
+    return [*_OTLP_METRICS.get(name, ()), *renamed]
 
 
 def _partitioned(read: _Read) -> str:
@@ -395,11 +431,10 @@ def _needed(why: Mapping[str, str]) -> tuple[LabelSet, dict[str, str]]:
     return LabelSet(frozenset(whole)), whole
 
 
-def _names(name: str) -> list[tuple[str, bool]]:
-    parts = apart(name)
-    if len(parts) == 1:
-        return [(name, False)]
-    return [("".join(".*" if i % 2 else re.escape(part) for i, part in enumerate(parts)), True)]
+def _name(name: str) -> tuple[str, bool]:
+    """The name, or a pattern (True) where variables are pieces of it."""
+    plain = apart(name)[::2]
+    return (name, False) if len(plain) == 1 else (ANY_NAME.join(re.escape(part) for part in plain), True)
 
 
 # --- searches in other products --------------------------------------------------------------------------------------------------------
@@ -427,3 +462,211 @@ def _searched(event: _Event, signal: Signal, query: Query) -> Use:
         return Use("", False, mentioned, EVERY_LABEL, why={"*": listed}, signal=signal)
     demand, why = _needed(named)
     return Use("", False, mentioned, demand, why=why, signal=signal)
+
+
+# --- documents -------------------------------------------------------------------------------------------------------------------------
+
+_SEARCHED_SOURCES: Mapping[str, str] = {
+    "logs": "logs",
+    "logs_stream": "logs",
+    "logs_pattern_stream": "logs",
+    "logs_transaction_stream": "logs",
+    "spans": "spans",
+    "trace_stream": "spans",
+    "log_query": "logs",
+    "apm_query": "spans",
+}
+"""Data sources, and fields of the older form, of searches in what OTLP brings."""
+_STATS = re.compile(r"apm_(?:resource_stats|dependency_stats|metrics|stats_query)")
+"""Counts that Datadog makes of all spans: they read these of a span."""
+_STATS_SEARCH = 'spans("env:* service:* operation_name:* resource_name:*").rollup("count").by("*")'
+_OTHER_SOURCES = re.compile(
+    r"rum\w*|events?|event_stream|slo\w*|process|container|ci_\w+|audit\w*|security\w*|network\w*|profile?\w*|database\w*|synthetics\w*"
+    r"|product_analytics\w*|incident\w*|issue_stream|on_call\w*|recommendations|error_tracking\w*|dora\w*|user_\w+|llm_\w+|ddsql\w*"
+)
+"""Products that read no metric, log or span of OTLP."""
+_EVENT_KEYS = ("events", "custom_links", "markers", "template_variable_presets")
+"""Under these keys a `q` is a search for events, or nothing is a query."""
+_METRIC_QUERY = re.compile(r"[\w.]\s*\{")
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """What a document says of all its queries."""
+
+    role: Role
+    variables: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    mentioned: frozenset[str] = frozenset()
+    split: tuple[str, ...] = ()
+
+    def query(self, where: str, text: str, expression: str | None = None) -> Query:
+        if expression is None and self.split:
+            expression = f"({text}) by {{{','.join(self.split)}}}"
+        return Query("datadog", self.role, where, text, expression=expression, variables=self.variables, mentioned=self.mentioned)
+
+
+def _variables(document: Json) -> dict[str, tuple[str, ...]]:
+    """A template variable stands for its tag with any value; without a prefix, for whatever is chosen."""
+    variables: dict[str, tuple[str, ...]] = {}
+    for each in mappings(document.get("template_variables")):
+        name, prefix = scalar(each.get("name")), scalar(each.get("prefix"))
+        if name:
+            variables[name.lstrip("$")] = (f"{prefix}:*",) if prefix and each.get("type") != "group" else ()
+    return variables
+
+
+def _items(document: Json, about: _Document) -> Iterator[Item]:
+    """Every query under a document's widgets, cells or specification, in order."""
+    splits: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for place in places(document):
+        if isinstance(place, Unread):
+            yield place
+            continue
+        if dimensions := mappings(at(place.value, "split_config", "split_dimensions")):
+            splits[place.path] = tuple(tag for d in dimensions if (tag := scalar(d.get("one_graph_per"))))
+        if not place.under(*_EVENT_KEYS):
+            split = tuple(tag for path, tags in splits.items() if path == place.path[: len(path)] for tag in tags)
+            yield from _request(place, replace(about, split=split) if split else about)
+
+
+def _request(place: Place, about: _Document) -> Iterator[Item]:
+    """The queries that stand in one mapping: a request of the older form (`q`), or a query with its data source."""
+    holder, key = place.value, place.path[-1] if place.path else ""
+    source = scalar(holder.get("data_source")) or (key if key in _SEARCHED_SOURCES or _STATS.fullmatch(key) else "")
+    if text := scalar(holder.get("q")):
+        yield about.query(place.where, text)
+    if source in _SEARCHED_SOURCES:
+        yield _search(place, source, about)
+    elif _STATS.fullmatch(source):
+        yield about.query(place.where, shown(holder), _STATS_SEARCH)
+    elif (text := scalar(holder.get("query"))) and not _OTHER_SOURCES.fullmatch(source):
+        yield from _plain(place, text, source, about)
+
+
+def _plain(place: Place, text: str, source: str, about: _Document) -> Iterator[Item]:
+    """A `query` that is a text: a metric query, unless it stands in a widget that searches logs, monitors or events."""
+    if place.value.get("type") == "log_stream":
+        yield about.query(place.where, text, _expression("logs", text))
+    elif source or "queries" in place.path[-2:-1] or _METRIC_QUERY.search(text):
+        yield about.query(place.where, text)
+
+
+def _search(place: Place, source: str, about: _Document) -> Query:
+    """A search in logs or spans, written as monitors write it."""
+    holder = place.value
+    text = scalar(at(holder, "search", "query")) or scalar(holder.get("query_string")) or scalar(holder.get("search")) or ""
+    computes = [mapping(holder.get("compute")), *mappings(holder.get("multi_compute"))]
+    measures = [scalar(c.get("metric")) or scalar(c.get("facet")) for c in computes]
+    groups = [scalar(g.get("facet")) for g in mappings(first(holder, "group_by", "groupBy"))]
+    counted = any(computes) or bool(groups)
+    expression = _expression(_SEARCHED_SOURCES[source], text, [m for m in measures if m], [g for g in groups if g], counted)
+    return about.query(place.where, text or "*", expression)
+
+
+def _expression(source: str, text: str, measures: Sequence[str] = (), groups: Sequence[str] = (), counted: bool = False) -> str:
+    steps = [f"{source}({_quoted(text)})"]
+    if counted:
+        steps.append(f"rollup({', '.join(map(_quoted, ('count', *measures)))})")
+    if groups:
+        steps.append(f"by({_quoted(','.join(groups))})")
+    return ".".join(steps)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def read_datadog_dashboard(document: Json) -> Found | None:
+    """A dashboard, the older screenboard or timeboard, or a powerpack."""
+    content = mapping(document.get("attributes")) if isinstance(at(document, "attributes", "group_widget"), dict) else document
+    if not (
+        _is_widget(content.get("group_widget"))
+        or any(map(_is_widget, [*mappings(content.get("widgets")), *mappings(content.get("graphs"))]))
+    ):
+        return None
+    items = list(_items(content, _Document("panel", _variables(content))))
+    title = scalar(first(content, "title", "board_title", "name")) or ""
+    return _found("datadog_dashboard", document, title, with_overlooked(content, items, _EVENT_KEYS, _searches_in(content)))
+
+
+def _is_widget(value: Any) -> bool:
+    widget = mapping(value)
+    definition = mapping(first(widget, "definition", "tile_def"))
+    return isinstance(definition.get("type"), str) or isinstance(first(definition, "requests", "viz"), list | dict | str)
+
+
+def _searches_in(document: Json) -> set[str]:
+    """Texts under `query` that are read as part of a search, or search what is neither metric, log nor span."""
+    found = [place.value for place in places(document) if isinstance(place, Place)]
+    return {text for holder in found if (text := scalar(holder.get("query")))}
+
+
+_ALERT = re.compile(r".+ alert|service check|composite")
+_NO_TELEMETRY = re.compile(
+    r"(?:rum|synthetics|ci-\w+|audit|process|slo|event(?:-v2)?|error-tracking|database-monitoring|network\S*) alert|service check|composite"
+)
+"""Monitors of what no OTLP metric, log or span makes; service checks are a kind of their own."""
+_WINDOWED = re.compile(r"\s*\w+\(\s*(?:\w+\(\s*)?(?:last|current)_")
+_PRINTED = re.compile(r"\{\{[#^]?(?:is_\w+\s+\"|)\s*([\w.\-]+?)\.name\b")
+
+
+def read_datadog_monitors(document: Json) -> Found | None:
+    """One monitor, or `{"monitors": […]}`."""
+    monitors = [document] if _is_monitor(document) else [m for m in mappings(document.get("monitors")) if _is_monitor(m)]
+    if not monitors:
+        return None
+    items = [item for monitor in monitors for item in _monitor(monitor)]
+    title = (scalar(monitors[0].get("name")) or "") if monitors[0] is document else "monitors"
+    return _found("datadog_monitors", document, title, items)
+
+
+def _is_monitor(document: Json) -> bool:
+    text, kind = document.get("query"), document.get("type")
+    if not isinstance(text, str):
+        return False
+    return bool(_ALERT.fullmatch(kind)) if isinstance(kind, str) else bool(_WINDOWED.match(text))
+
+
+def _monitor(monitor: Json) -> Iterator[Item]:
+    if _NO_TELEMETRY.fullmatch(scalar(monitor.get("type")) or ""):
+        return
+    printed = frozenset(_PRINTED.findall(scalar(monitor.get("message")) or ""))
+    about = _Document("alert", mentioned=printed)
+    where = f"monitor {scalar(monitor.get('name')) or ''}".strip()
+    if text := scalar(monitor.get("query")):
+        yield about.query(where, text)
+    for item in _items({"variables": listing(at(monitor, "options", "variables"))}, about):
+        yield replace(item, where=f"{where}: {item.where}")
+
+
+def read_datadog_slo(document: Json) -> Found | None:
+    """An SLO over metrics (a ratio or time slices). One over monitors reads nothing itself."""
+    query, specification = mapping(document.get("query")), mapping(document.get("sli_specification"))
+    ratio = [(key, text) for key in ("numerator", "denominator") if (text := scalar(query.get(key)))]
+    counts = document.get("type") in {"metric", "monitor", "time_slice"} and isinstance(document.get("thresholds"), list)
+    if not counts or not (ratio or specification or document.get("monitor_ids")):
+        return None
+    about = _Document("slo")
+    items: list[Item] = [about.query(key, text) for key, text in ratio]
+    items += _items({"sli_specification": specification}, about)
+    return _found("datadog_slo", document, scalar(document.get("name")) or "", items)
+
+
+def read_datadog_notebook(document: Json) -> Found | None:
+    content = mapping(document.get("attributes")) if "attributes" in document else document
+    cells = mappings(content.get("cells"))
+    if not any(isinstance(at(cell, "attributes", "definition"), dict) for cell in cells):
+        return None
+    items = list(_items({"cells": cells}, _Document("panel", _variables(content))))
+    title = scalar(content.get("name")) or ""
+    return _found("datadog_notebook", document, title, with_overlooked({"cells": cells}, items, _EVENT_KEYS, _searches_in(content)))
+
+
+def _found(kind: str, document: Json, title: str, items: Iterable[Item]) -> Found:
+    tags = [t for t in listing(document.get("tags")) if isinstance(t, str)]
+    teams = {tag.partition(":")[2] for tag in tags if tag.startswith("team:")}
+    return Found(kind, scalar(document.get("id")) or title, title, tuple(items), next(iter(teams)) if len(teams) == 1 else None)
+
+
+READERS: tuple[JsonReader, ...] = (read_datadog_dashboard, read_datadog_monitors, read_datadog_slo, read_datadog_notebook)

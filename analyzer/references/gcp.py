@@ -331,16 +331,24 @@ def _of_variable(name: str, query: Query) -> _Filter:
 
 
 def _uses(found: _Filter, query: Query) -> Iterator[Use]:
-    mentioned = found.labels | query.mentioned | (frozenset() if query.root.all_except else query.root.names)
-    if found.unknown or query.root.all_except:
-        demand, why, operator = EVERY_LABEL, {"*": found.unknown or "every series is shown"}, "none"
-    else:
-        why = _why(found, query.root.names)
-        demand, operator = LabelSet(frozenset(why)), query.operator
+    root = query.root
+    mentioned = found.labels | query.mentioned | (frozenset() if root.all_except else root.names)
     types = (_Type("has", ""),) if found.types is None else found.types
-    for name, pattern in dict.fromkeys(each for t in types for each in _names(t)):
-        conditions = () if operator == "none" else query.conditions
-        yield Use(_any_if_wide(name), pattern, mentioned, demand, operator, conditions=conditions, why=why)
+    several = "the filter reads several metrics" if len(types) > 1 else None
+    whole = found.unknown or several or ("every series is shown" if root.all_except else None)
+    for test in dict.fromkeys(types):
+        for name, pattern in dict.fromkeys(_names(test)):
+            reason = whole or ("the metric is reached by a pattern of names" if pattern else None)
+            if reason:
+                yield Use(_any_if_wide(name), pattern, mentioned, EVERY_LABEL, why={"*": reason})
+            else:
+                why = _why(found, root.names) | dict.fromkeys(_stored_with(test), "a distribution is read whole")
+                yield Use(name, False, mentioned, LabelSet(frozenset(why)), query.operator, conditions=query.conditions, why=why)
+
+
+def _stored_with(test: _Type) -> tuple[str, ...]:
+    """Labels of Prometheus that are the points of one value in Google Cloud."""
+    return ("le", "quantile") if test.value.startswith(_MANAGED) and test.value.endswith(("/histogram", "/summary")) else ()
 
 
 def _any_if_wide(pattern: str) -> str:
