@@ -21,7 +21,7 @@ def is_dashboard_v2(value: Any) -> bool:
 
 def _is_spec(document: Json) -> bool:
     elements = document.get("elements")
-    kinds = {mapping(e).get("kind") for e in mapping(elements).values()}
+    kinds = {scalar(mapping(e).get("kind")) for e in mapping(elements).values()}
     known = not kinds.isdisjoint({"Panel", "LibraryPanel"})
     return isinstance(elements, dict) and (known or (isinstance(document.get("layout"), dict) and "title" in document))
 
@@ -102,7 +102,9 @@ def _target(query: Json) -> Json:
 
 def _source(query: Json, holder: Json) -> Json:
     given = mapping(query.get("datasource")) or mapping(holder.get("datasource"))
-    kind = query.get("group") or given.get("type") or (query.get("kind") if query.get("kind") != "DataQuery" else None)
+    kind = (
+        scalar(query.get("group")) or scalar(given.get("type")) or (scalar(query.get("kind")) if query.get("kind") != "DataQuery" else None)
+    )
     name = scalar(given.get("name")) or scalar(given.get("uid"))
     return {"type": kind, "uid": name if name or kind not in SKIPPED else kind}
 

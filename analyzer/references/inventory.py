@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from analyzer.references import perses, prometheus_rules, slo
+from analyzer.references import gcp, perses, prometheus_rules, slo
 from analyzer.references.dashboards import Surroundings, read_dashboard
 from analyzer.references.loading import load
 from analyzer.references.queries import Document, Found, JsonReader, TextReader, Unread
@@ -15,7 +15,7 @@ from analyzer.references.things import Around, At, Element, Entry, Loose, Met, N
 from analyzer.references.walking import loose_query, things_of
 from analyzer.references.wrappings import MAX_DOCUMENT_BYTES
 
-READERS: tuple[JsonReader, ...] = (*slo.READERS, *perses.READERS, *prometheus_rules.READERS)
+READERS: tuple[JsonReader, ...] = (*slo.READERS, *perses.READERS, *gcp.READERS, *prometheus_rules.READERS)
 """In this order: exact marks before loose shapes. Grafana's own come before all, in `wrappings.WRAPPINGS`."""
 TEXT_READERS: tuple[TextReader, ...] = ()
 _PLAIN = re.compile(

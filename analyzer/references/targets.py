@@ -155,12 +155,12 @@ def _by_shape(target: Json, source: Source, place: Place) -> Iterable[Item]:
 
 
 def _promql(target: Json, source: Source, place: Place) -> Iterator[Item]:
-    value = next((target[f] for f in _PROMQL_FIELDS if target.get(f) not in (None, "", True, False)), None)
+    value = next((target[f] for f in _PROMQL_FIELDS if target.get(f) and target[f] is not True), None)
     text = scalar(value)
     if text is not None:
         logs = not source.sure and (_LOGQL.search(text) or ("loki" in source.kind and _NAMELESS.search(text)))
         yield place.start("logql" if logs else "promql", text)
-    elif value not in (None, "") and not isinstance(value, str):
+    elif value and not isinstance(value, str):
         yield place.unread(shown(value), "a query that is no text", ())
 
 
@@ -221,26 +221,21 @@ def _datadog(target: Json, source: Source, place: Place) -> Iterator[Item]:
 
 
 def _gcp(target: Json, source: Source, place: Place) -> Iterator[Item]:
-    """Google Cloud Monitoring: PromQL, lists of filters (`[key, op, value, "AND", …]`), and MQL, which is not read."""
+    """Google Cloud Monitoring: PromQL, lists of filters (`[key, op, value, "AND", …]`), or MQL."""
     prom = scalar(at(target, "promQLQuery", "expr"))
     if prom is not None and target.get("queryType") in (None, "promQL"):
         yield place.start("promql", prom)
         return
     holders = [target, *(mapping(target.get(key)) for key in ("timeSeriesList", "metricQuery"))]
-    read: list[Item] = [item for holder in holders for item in _gcp_filters(holder, place)]
-    mql = scalar(at(target, "timeSeriesQuery", "query")) or scalar(at(target, "metricQuery", "query"))
-    if mql is not None:
-        read.append(place.unread(mql, "a query in MQL, which is not read", names_in([mql], place.scope.variables)))
+    read = [item for holder in holders for item in _gcp_filters(holder, place)]
+    mql = [scalar(at(target, key, "query")) for key in ("timeSeriesQuery", "metricQuery")]
+    read += [place.start("gcp_filter", text) for text in mql if text]
     yield from read or _other(target, source, place)
 
 
 def _gcp_filters(holder: Json, place: Place) -> Iterator[Query]:
     parts = [scalar(p) or "" for p in listing(holder.get("filters"))]
-    triples = [parts[i : i + 3] for i in range(0, len(parts), 4)]
-    terms = [
-        f"{key} = {op[1:]}({json.dumps(value)})" if op in _MATCHES else f"{key} {op} {json.dumps(value)}"
-        for key, op, value in _whole(triples)
-    ]
+    terms = [_gcp_term(*triple) for triple in _whole([parts[i : i + 3] for i in range(0, len(parts), 4)])]
     metric = scalar(holder.get("metricType"))
     if metric is not None:
         terms.insert(0, f"metric.type = {json.dumps(metric)}")
@@ -250,7 +245,10 @@ def _gcp_filters(holder: Json, place: Place) -> Iterator[Query]:
         yield replace(started, mentioned=started.mentioned | {g.rpartition(".")[2] for g in groups})
 
 
-_MATCHES = frozenset({"=~", "!=~"})
+def _gcp_term(key: str, operator: str, value: str) -> str:
+    """Grafana writes `=~`; the API has a function for it."""
+    said = json.dumps(value)
+    return f"{key} {operator[:-1]} monitoring.regex.full_match({said})" if operator in ("=~", "!=~") else f"{key} {operator} {said}"
 
 
 def _whole(triples: list[list[str]]) -> Iterator[tuple[str, str, str]]:
@@ -270,6 +268,7 @@ def _other(target: Json, source: Source, place: Place) -> Iterator[Item]:
 
 _VARIABLE = r"\$\{[^}]*\}|\[\[\w+(?::\w+)?\]\]|\$\w+"
 _TOKEN = re.compile(rf"(?:{_VARIABLE}|[A-Za-z_:*])(?:{_VARIABLE}|\{{[\w,.-]*,[\w,.-]*\}}|[\w:./$*%\-])*")
+_JOINTS = re.compile(r"[:/\-](?![^{]*\})")
 _WILDCARD = re.compile(r"\*|%|\{[^}$]*\}")
 """Of Graphite and search engines, of SQL's LIKE, and Graphite's alternatives."""
 _PLAIN = re.compile(r"[A-Za-z_:][\w:.]*")
@@ -281,9 +280,10 @@ def names_in(texts: Iterable[str], variables: Mapping[str, tuple[str, ...]]) -> 
     found: dict[str, None] = {}
     for text in texts:
         for match in _TOKEN.finditer(text):
-            found.update(dict.fromkeys(_patterns(match[0].rstrip(".:-/"), variables)))
-        for match in _PLAIN.finditer(text):
-            found[re.escape(match[0].rstrip(".:"))] = None
+            token = match[0].rstrip(".:-/")
+            parts = _JOINTS.split(token) if _JOINTS.search(token) else []
+            found.update(dict.fromkeys(p for part in (token, *parts) for p in _patterns(part, variables)))
+        found.update(dict.fromkeys(re.escape(m[0].rstrip(".:")) for m in _PLAIN.finditer(text)))
     found.pop("", None)
     return tuple(found)
 

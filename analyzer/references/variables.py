@@ -20,12 +20,12 @@ _EVERYTHING = "$__all"
 
 def fixed_values(variables: list[Json]) -> Mapping[str, tuple[str, ...]]:
     """Of every variable whose values the document holds: all of them, not only the one that is chosen now."""
-    found = {scalar(v.get("name")): _values(v) for v in variables if v.get("type") in _FIXED}
+    found = {scalar(v.get("name")): _values(v) for v in variables if scalar(v.get("type")) in _FIXED}
     return {name: values for name, values in found.items() if name and values}
 
 
 def _values(variable: Json) -> tuple[str, ...]:
-    kind, text = variable.get("type"), scalar(variable.get("query")) or ""
+    kind, text = scalar(variable.get("type")) or "", scalar(variable.get("query")) or ""
     written = _WRITTEN[kind](text) if kind in _WRITTEN else ()
     chosen = mapping(variable.get("current")).get("value")
     listed = [o.get("value") for o in mappings(variable.get("options"))]
