@@ -5,16 +5,20 @@ May not: write anywhere, know OpAMP, HTTP or a Collector's YAML, import a siblin
 
 from analyzer.engine import Advice, Read, advise
 from analyzer.naming import candidates
-from analyzer.parsers import PromqlWorker
 from analyzer.pricing import FREE, parse_price_book, price
 from analyzer.profiler import bucket_seconds, profile, tap_losses, volume
 from analyzer.reader import open_tap
-from analyzer.references.documents import read_documents
+from analyzer.reading import unexecuted
+from analyzer.references.inventory import Input
+from analyzer.report import usage_json
 from analyzer.savings import Loss, judge
+from analyzer.treeworker import PromqlWorker
+from analyzer.usage import read_usage
 
 __all__ = [
     "FREE",
     "Advice",
+    "Input",
     "Loss",
     "PromqlWorker",
     "Read",
@@ -26,7 +30,9 @@ __all__ = [
     "parse_price_book",
     "price",
     "profile",
-    "read_documents",
+    "read_usage",
     "tap_losses",
+    "unexecuted",
+    "usage_json",
     "volume",
 ]

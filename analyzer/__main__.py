@@ -13,24 +13,21 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
+from analyzer.command import usage_in
 from analyzer.engine import Advice, advise
-from analyzer.parsers import PromqlWorker
 from analyzer.pricing import FREE, parse_price_book
 from analyzer.profiler import bucket_seconds, profile
 from analyzer.reader import open_tap
-from analyzer.references.documents import read_documents
 from flowgate.advice import Policy, Usage
-from flowgate.errors import EXIT_DONE, FlowgateError, NotFound, Refused
+from flowgate.errors import EXIT_DONE, FlowgateError, NotFound
 from flowgate.shapes import blind_spot_json, cost_json, finding_json, recommendation_json, volume_json
 from flowgate.telemetry import Side, Window, aligned
-
-SUFFIXES = frozenset({".json", ".yaml", ".yml"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="flowgate advise", description="What is sent, what is read, and what need not be sent.")
     parser.add_argument("segments", type=Path, help="folder of sealed segments")
-    parser.add_argument("usage", type=Path, nargs="+", help="dashboards and rules: files or folders")
+    parser.add_argument("usage", type=Path, nargs="+", help="dashboards, rules, query logs: files, folders or archives")
     parser.add_argument("--price-book", type=Path, help="YAML price book")
     parser.add_argument("--side", choices=[s.value for s in Side], default=Side.IN.value)
     parser.add_argument("--seconds", type=int, default=None, help="length of the window; default: everything there is")
@@ -50,27 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _advise(args: argparse.Namespace) -> tuple[Advice, Usage, Window]:
-    documents = [d for path in args.usage for d in documents_in(path)]
-    if not documents:
-        raise NotFound("no dashboards or rules were found")
     book = parse_price_book(args.price_book.read_text()) if args.price_book else FREE
     db = open_tap(args.segments)
     window = latest_window(db, Side(args.side), args.seconds)
-    with PromqlWorker() as parse:
-        usage = read_documents(documents, parse)
-    if len(documents) == 1 and not usage.references and usage.blind_spots:
-        raise Refused(f"{documents[0][0]}: {usage.blind_spots[0].reason}")
+    usage = usage_in(args.usage)
     return advise(profile(db, Side(args.side), window), usage, book, Policy(), datetime.now(UTC)), usage, window
-
-
-def documents_in(path: Path) -> list[tuple[str, str]]:
-    """A file, or every .json, .yaml and .yml below a folder, with paths relative to what was given."""
-    if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
-        return [(str(f.relative_to(path)), f.read_text(errors="replace")) for f in files]
-    if not path.exists():
-        raise NotFound(f"{path} does not exist")
-    return [(path.name, path.read_text(errors="replace"))]
 
 
 def latest_window(db: duckdb.DuckDBPyConnection, side: Side, seconds: int | None) -> Window:

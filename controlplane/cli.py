@@ -102,10 +102,19 @@ def advise(context: typer.Context) -> None:
     raise typer.Exit(run(context.args))
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def usage(context: typer.Context) -> None:
+    """What dashboards, rules and query logs read: metrics, labels, and what could not be read. No server needed."""
+    from analyzer.command import main as run
+
+    raise typer.Exit(run(context.args))
+
+
 class Benchmark(StrEnum):
     DECODE = "decode"
     TAP = "tap"
     STORE = "store"
+    USAGE = "usage"
 
 
 @app.command()

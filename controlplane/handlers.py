@@ -235,6 +235,21 @@ def usage_inputs(work: UnitOfWork, org: OrgId, now: datetime) -> tuple[list[Docu
     return documents, source_spots(work.sources(org), work.histories(org), now)
 
 
+def usage_of(documents: Sequence[Document], hidden: Sequence[BlindSpot]) -> Usage:
+    """What documents read, and what live sources hide."""
+    with analyzer.PromqlWorker() as parse:
+        read = analyzer.read_usage([analyzer.Input(path, text) for path, text in documents], parse)
+    return replace(read, blind_spots=(*hidden, *read.blind_spots))
+
+
+def usage_report(tools: Tools, org: OrgId) -> Json:
+    """What the org's documents and live sources read now: shape `usage` of CONTRACTS."""
+    with tools.store.begin() as work:
+        documents, hidden = usage_inputs(work, org, tools.now())
+    usage = usage_of(documents, hidden)
+    return dict(analyzer.usage_json(usage, analyzer.unexecuted(usage)))
+
+
 # --- analysis ------------------------------------------------------------------------------------------------------------------------
 
 
@@ -256,9 +271,7 @@ def finish_analysis(tools: Tools, analysis: Analysis) -> Analysis:
         (documents, hidden), book = usage_inputs(work, analysis.org, tools.now()), price_book(work, analysis.org)
     db = analyzer.open_tap(tools.segments, analysis.org)
     window = whole_buckets(Window(analysis.start, analysis.end), analyzer.bucket_seconds(db))
-    with analyzer.PromqlWorker() as parse:
-        read = analyzer.read_documents(documents, parse)
-    usage = replace(read, blind_spots=(*hidden, *read.blind_spots))
+    usage = usage_of(documents, hidden)
     seen = analyzer.profile(db, Side.IN, window, analysis.gateway)
     advice = analyzer.advise(seen, usage, book, tools.policy, tools.now())
     done = Analysis(

@@ -267,6 +267,11 @@ def _usage(tools: Tools) -> APIRouter:
             listed = work.documents(me.org)
         return {"items": [{"path": p, "sha256": auth.digest(t), "bytes": len(t.encode())} for p, t in listed]}
 
+    @router.get("/usage/report")
+    async def get_usage_report(me: Me) -> Json:
+        """What the documents and live sources read together, and what could not be read."""
+        return await run_in_threadpool(handlers.usage_report, tools, me.org)
+
     @router.put("/usage/{path:path}")
     async def put_usage(path: str, request: Request, me: Me) -> Json:
         """Stores a dashboard or rule file as it is; a broken one is a blind spot of every later analysis."""

@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 
 from analyzer.engine import advise
 from analyzer.pricing import FREE, parse_price_book, price
-from analyzer.references.documents import read_documents
-from analyzer.references.promql import parse_one
 from analyzer.savings import Loss, judge
 from flowgate.advice import DropLogs, DropMetric, LabelProfile, LogProfile, MetricProfile, Policy, Profile, Risk, Usage, Verdict
 from flowgate.errors import Invalid
 from flowgate.money import CannotTell, Price, PriceBook, Realised, Volume
 from flowgate.telemetry import Kind, Signal, Window
+from tests.analyzer.test_usage import read
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WINDOW = Window(NOW, NOW + timedelta(seconds=60))
@@ -36,7 +35,7 @@ def sent(*metrics: MetricProfile, logs: tuple[LogProfile, ...] = ()) -> Profile:
 
 
 def reads(*documents: str) -> Usage:
-    return read_documents([(f"d{k}", d) for k, d in enumerate(documents)], lambda many: [parse_one(e) for e in many])
+    return read(*documents)
 
 
 def rule(expression: str) -> str:
@@ -114,7 +113,8 @@ def label(name: str = "user_id", distinct: int = 500, without: int = 3) -> Label
 @pytest.mark.parametrize(
     ("expression", "verdict"),
     [
-        ("sum by (region) (rate(logins_total[5m]))", Verdict.VISIBLE),
+        ("sum by (region) (rate(logins_total[5m]))", Verdict.SAFE),
+        ("rate(logins_total[5m])", Verdict.VISIBLE),
         ("sum by (user_id) (rate(logins_total[5m]))", Verdict.NEEDED),
         ('logins_total{user_id="7"}', Verdict.NEEDED),
         ("logins_total{$filters}", Verdict.NEEDED),
