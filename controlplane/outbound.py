@@ -21,6 +21,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cache
 from http import HTTPStatus
 from typing import Any, Self
 
@@ -120,13 +121,14 @@ class Pinned(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-def pool(limits: Limits) -> httpx.AsyncHTTPTransport:
-    """Connections that know no proxy and no `.netrc` of the environment."""
+def _pool(limits: Limits) -> httpx.AsyncHTTPTransport:
+    """Connections that know no proxy of the environment."""
     return httpx.AsyncHTTPTransport(verify=trusted(), limits=httpx.Limits(max_connections=limits.concurrency), trust_env=False)
 
 
+@cache
 def trusted() -> ssl.SSLContext:
-    """Mozilla's authorities (or those of SSL_CERT_FILE) and this machine's own: on premises, certificates are often signed at home."""
+    """Made once, as reading them takes 0.2 s: Mozilla's authorities (or those of SSL_CERT_FILE) and this machine's own: on premises, certificates are often signed at home."""
     context = httpx.create_ssl_context()
     context.load_default_certs()
     return context
@@ -157,21 +159,17 @@ class Outbound:
         headers: Mapping[str, str],
         limits: Limits = DEFAULT,
         auth: httpx.Auth | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        resolver: Resolve = resolve,
     ) -> None:
-        try:
-            self._base = httpx.URL(base.rstrip("/"))
-        except httpx.InvalidURL:
-            raise Refused("the address is not a URL") from None
-        if self._base.scheme not in ("http", "https") or not self._base.host:
-            raise Refused("only http and https addresses are asked")
+        self._base = _url(base)
         self._limits = limits
         self._slots = asyncio.Semaphore(limits.concurrency)
         self._left = limits.all_bodies
+        transport = Pinned(_pool(limits), resolver)
         self._client = httpx.AsyncClient(
             headers={"accept-encoding": "gzip", "user-agent": "flowgate", **headers},
             auth=auth,
-            transport=transport or Pinned(pool(limits)),
+            transport=transport,
             timeout=httpx.Timeout(limits.read, connect=limits.connect, pool=None),
             follow_redirects=False,
             trust_env=False,
@@ -209,20 +207,20 @@ class Outbound:
                 async with self._slots, asyncio.timeout(self._limits.request):
                     return await self._once(url, path)
             except Busy as busy:
-                wait, failure = max(wait, busy.retry_after), busy
+                failure: FlowgateError = busy
+                wait = max(wait, busy.retry_after)
             except (TimeoutError, httpx.TransportError) as error:
-                failure = Unreachable(f"{path}: {_transport(error)}")
+                failure = _failure(error, path)
             except Unreachable as unreachable:
                 failure = unreachable
-            if number == self._limits.tries or wait > self._limits.longest_wait:
+            if isinstance(failure, Refused) or number == self._limits.tries or wait > self._limits.longest_wait:
                 raise failure
             await asyncio.sleep(wait)
         raise Unreachable(f"{path}: not tried")
 
     async def _once(self, url: httpx.URL, path: str) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
-            request = self._client.build_request("GET", url)
-            response = await self._client.send(request, stream=True)
+            response = await self._send(url, path)
             try:
                 if response.status_code in _REDIRECTS:
                     url = self._redirected(url, response, path)
@@ -235,11 +233,14 @@ class Outbound:
                 await response.aclose()
         raise Refused(f"{path}: redirected more than {MAX_REDIRECTS} times")
 
-    def _redirected(self, url: httpx.URL, response: httpx.Response, path: str) -> httpx.URL:
+    async def _send(self, url: httpx.URL, path: str) -> httpx.Response:
         try:
-            target = url.join(response.headers.get("location", ""))
-        except httpx.InvalidURL:
+            return await self._client.send(self._client.build_request("GET", url), stream=True)
+        except (httpx.InvalidURL, UnicodeError):  # httpx looks at `location` though it does not follow; idna's errors are UnicodeErrors
             raise Refused(f"{path}: redirected to what is no URL") from None
+
+    def _redirected(self, url: httpx.URL, response: httpx.Response, path: str) -> httpx.URL:
+        target = url.join(response.headers.get("location", ""))
         if target.host != url.host or _port(target) not in (_port(url), 443) or target.scheme not in (url.scheme, "https"):
             raise Refused(f"{path}: redirected to another host, which is not followed")
         return target
@@ -292,6 +293,17 @@ def _coding(response: httpx.Response, path: str) -> _Identity | _Gzip:
     raise Refused(f"{path}: in a coding that was not asked for")
 
 
+def _url(base: str) -> httpx.URL:
+    try:
+        url = httpx.URL(base.rstrip("/"))
+        known = url.scheme in ("http", "https") and bool(url.host)  # the host is decoded when it is asked for
+    except (httpx.InvalidURL, UnicodeError):
+        raise Refused("the address is not a URL") from None
+    if not known:
+        raise Refused("only http and https addresses are asked")
+    return url
+
+
 def _port(url: httpx.URL) -> int:
     return url.port or (443 if url.scheme == "https" else 80)
 
@@ -308,12 +320,12 @@ def _retry_after(response: httpx.Response) -> float:
         return 0.0
 
 
-def _transport(error: Exception) -> str:
+def _failure(error: Exception, path: str) -> Unreachable | Refused:
     if isinstance(error, TimeoutError | httpx.TimeoutException):
-        return "no whole answer in time"
+        return Unreachable(f"{path}: no whole answer in time")
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return "its certificate is not trusted here"
-    return f"no connection ({type(error).__name__})"
+        return Refused(f"{path}: its certificate is not trusted here")
+    return Unreachable(f"{path}: no connection, or one that broke ({type(error).__name__})")
 
 
 def refusal(status: int, path: str) -> FlowgateError:

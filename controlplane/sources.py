@@ -21,7 +21,7 @@ from urllib.parse import quote
 import httpx
 
 from controlplane import querylog
-from controlplane.outbound import DEFAULT, Answer, Limits, Outbound, Pinned, Resolve, as_json, pool, refusal, resolve
+from controlplane.outbound import DEFAULT, Answer, Limits, Outbound, Resolve, as_json, refusal, resolve
 from flowgate.errors import Broken, Busy, FlowgateError, NotFound, Refused, Unreachable
 from flowgate.sources import FailedDocument, Fault, Fetched, Source
 
@@ -69,7 +69,7 @@ class LiveSources:
         auth = httpx.BasicAuth(source.user, token or "") if source.user is not None else None
         if auth is None and token is not None:
             headers["authorization"] = f"Bearer {token}"
-        return Outbound(source.url, headers, self.limits, auth, Pinned(pool(self.limits), self.resolver))
+        return Outbound(source.url, headers, self.limits, auth, self.resolver)
 
 
 _TENANT = {"grafana": "x-grafana-org-id", "mimir": "x-scope-orgid", "prometheus": "x-scope-orgid"}

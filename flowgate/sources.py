@@ -110,7 +110,7 @@ class Fetched:
 
 _URL = re.compile(r"https?://[^/?#@\\\s\x00-\x1f\x7f]+(?:/[^?#\\\s\x00-\x1f\x7f]*)?", re.IGNORECASE)
 _HEADER = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
-_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 MAX_TEXT = 2_000
 
