@@ -15,12 +15,11 @@ from typing import Any
 
 from lark import Lark, Transformer
 
-from analyzer.references.grammars import VARIABLE, Misread, apart, grammar, parsed, unquoted, variables_in
-from analyzer.references.logql import NO_METRIC
+from analyzer.references.grammars import VARIABLE, Misread, apart, grammar, parsed, protected, unquoted, variables_in
 from analyzer.references.patterns import ANY_NAME
 from analyzer.references.places import Place, places
 from analyzer.references.queries import Found, Item, Json, JsonReader, Query, Role, Unread
-from analyzer.references.shapes import at, first, listing, mapping, mappings, scalar, shown, touched, with_overlooked
+from analyzer.references.shapes import at, first, listing, mapping, mappings, scalar, shown, with_overlooked
 from flowgate.telemetry import Signal
 from flowgate.usage import EVERY_LABEL, Condition, LabelSet, NotUnderstood, Operator, Use
 
@@ -316,7 +315,7 @@ def _language() -> Lark:
 
 # --- queries ---------------------------------------------------------------------------------------------------------------------------
 
-_EVENTS = re.compile(r"\s*!?\s*(?:[A-Za-z][\w-]*\s*\(\s*[\"']|[\"'])")
+_EVENTS = re.compile(r"\s*(?:!\s*)?(?:[A-Za-z][\w-]*\s*\(\s*[\"']|[\"'])")
 """Searches of other products begin with a text; functions of metrics never do."""
 _SIGNALS: Mapping[str, Signal] = {
     "logs": Signal.LOGS,
@@ -347,7 +346,7 @@ _BRACES = re.compile(r"(?<!\$)\{(?:[^{}]|\$\{[^{}]*\})*\}")
 def _touched(text: str) -> tuple[str, ...]:
     """Patterns of the names that a text may hold: `sum:` is no part of one, and a variable in a scope is a tag."""
     scopes_known = _BRACES.sub(lambda scope: re.sub(VARIABLE, " ", scope[0]), text)
-    return touched(scopes_known.replace(":", " "))
+    return protected(scopes_known.replace(":", " "))
 
 
 def _distinct(uses: Iterable[Use]) -> tuple[Use, ...]:
@@ -445,7 +444,7 @@ _IN_QUOTES = re.compile(r"\"(?:\\.|[^\"\\])*\"")
 
 def _events(query: Query, found: list[_Event] | Misread) -> tuple[Use, ...] | NotUnderstood:
     if isinstance(found, Misread):
-        return NotUnderstood(f"not a Datadog search: {found.reason}", (NO_METRIC,))
+        return NotUnderstood(f"not a Datadog search: {found.reason}", _touched(query.evaluated))
     return _distinct(_searched(event, _SIGNALS[event.source], query) for event in found if event.source in _SIGNALS)
 
 
@@ -644,7 +643,7 @@ def read_datadog_slo(document: Json) -> Found | None:
     """An SLO over metrics (a ratio or time slices). One over monitors reads nothing itself."""
     query, specification = mapping(document.get("query")), mapping(document.get("sli_specification"))
     ratio = [(key, text) for key in ("numerator", "denominator") if (text := scalar(query.get(key)))]
-    counts = document.get("type") in {"metric", "monitor", "time_slice"} and isinstance(document.get("thresholds"), list)
+    counts = scalar(document.get("type")) in {"metric", "monitor", "time_slice"} and isinstance(document.get("thresholds"), list)
     if not counts or not (ratio or specification or document.get("monitor_ids")):
         return None
     about = _Document("slo")

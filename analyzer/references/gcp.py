@@ -14,12 +14,12 @@ from typing import Any, Literal, cast
 
 from lark import Lark, Token, Transformer
 
-from analyzer.references.grammars import VARIABLE, Misread, apart, grammar, out_of_bounds, parsed, unquoted, variables_in
+from analyzer.references.grammars import VARIABLE, Misread, apart, grammar, out_of_bounds, parsed, protected, unquoted, variables_in
 from analyzer.references.logql import NO_METRIC
 from analyzer.references.patterns import ANY_NAME, valid
 from analyzer.references.places import Place, places
 from analyzer.references.queries import Found, Item, Json, JsonReader, Language, Query, Unread
-from analyzer.references.shapes import at, first, listing, mapping, mappings, owner_of, scalar, shown, touched, with_overlooked
+from analyzer.references.shapes import at, first, listing, mapping, mappings, owner_of, scalar, shown, with_overlooked
 from flowgate.usage import EVERY_LABEL, Condition, LabelSet, NotUnderstood, Operator, Use
 
 # --- names -----------------------------------------------------------------------------------------------------------------------------
@@ -319,7 +319,7 @@ def _touched(text: str) -> tuple[str, ...]:
         return ()
     closed = re.sub(r"([=:,(])\s+", r"\1", text)
     bare = functools.reduce(lambda rest, domain: rest.replace(domain, " "), _DOMAINS, closed)
-    return touched(_CLAUSE.sub(" ", f"{closed} {bare}"))
+    return protected(_CLAUSE.sub(" ", f"{closed} {bare}"))
 
 
 def _of_variable(name: str, query: Query) -> _Filter:
@@ -381,7 +381,7 @@ def _mql(query: Query) -> tuple[Use, ...] | NotUnderstood:
     fetches = len(_FETCH.findall(_TEXT.sub('""', text)))
     names = [unquoted(name) for name in (*fetched, *named) if name]
     if refusal or fetches != len(fetched) or len(named) < fetched.count(None) or any(variables_in(name) for name in names):
-        return NotUnderstood(refusal or "MQL in which a metric's name is not found", touched(text.replace("::", " ")))
+        return NotUnderstood(refusal or "MQL in which a metric's name is not found", protected(text.replace("::", " ")))
     mentioned = frozenset(_COLUMN.findall(text)) | query.mentioned
     types = _Filter(tuple(_Type("is", name) for name in names), mentioned, unknown="MQL is not followed")
     return tuple(_uses(types, query))

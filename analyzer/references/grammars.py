@@ -13,9 +13,13 @@ from typing import Any
 from lark import Lark, Transformer
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
+from analyzer.references.shapes import touched
+
 MAX_CHARS = 32 * 1024
 MAX_DEPTH = 200
 """As for PromQL (notes/usage 2.1): far above what people write, far below what hurts."""
+MAX_BRACES = 1_000
+"""Beyond it the search for names in a text takes longer than its size allows."""
 VARIABLE = r"\$\{[^{}]*\}|\$\w+|\[\[\w+(?::\w+)?\]\]"
 """A variable of a dashboard: `$x`, `${x}`, `${x:format}`, `[[x]]`."""
 _VARIABLE = re.compile(VARIABLE)
@@ -69,6 +73,11 @@ def _reason(error: UnexpectedInput) -> str:
             return f"{error.char!r} is not expected at {place}"
         case _:
             return "ends too early"
+
+
+def protected(text: str) -> tuple[str, ...]:
+    """Patterns of the names that a text which is not understood may hold; any, where it is too long or too tangled to look through."""
+    return () if len(text) > MAX_CHARS or text.count("{") > MAX_BRACES else touched(text)
 
 
 def variables_in(text: str) -> list[str]:
