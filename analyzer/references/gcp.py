@@ -190,6 +190,8 @@ def _label(path: str) -> _Filter:
         return _Filter(unknown=f"which label {path} is, is known only when the query runs")
     if parts[0] == "group":
         return _Filter(unknown="a group's members are told by labels that the group names")
+    if parts == ["resource", "type"]:
+        return _Filter(attributes=_attributes_of(None))
     if parts[0] == "project":
         return _Filter(labels=frozenset(["project_id"]))
     return _Filter(labels=frozenset([".".join(parts[2:])]) if len(parts) > 2 else frozenset())
