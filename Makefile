@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup.stamp
 ARGS ?=
 
-.PHONY: help setup gateway promtool demo test test-unit test-tap test-api test-opamp test-ui lint types bench-peers lock docs clean
+.PHONY: help setup gateway promtool demo test test-unit test-tap test-api test-opamp test-ui lint types bench-peers release-checks lock docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ types: setup  ## pyright, strict on every room
 
 bench-peers: setup  ## the Collector that `flowgate bench tap` measures against
 	@gateway/build.sh benchcol
+
+release-checks: setup promtool  ## full counts; a part that held is not run again
+	$(BIN)/python -m tests.semantics --claims 500 --data-sets 5 --done gateway/build/semantics.held $(ARGS)
 
 lock:  ## constraints.txt and requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform linux --all-extras --group dev --no-emit-index-url --no-header --no-annotate \

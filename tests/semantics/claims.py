@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from analyzer.demand import uses
+from analyzer.references.inventory import Input
 from analyzer.references.syntax import parse_text
 from analyzer.references.tree import Node
+from analyzer.usage import read_usage
 from flowgate.usage import NO_LABEL, LabelSet, NotUnderstood, Operator, Use
 from tests.semantics.readings import shortened
 from tests.semantics.series import Rule
@@ -56,6 +59,35 @@ def claims_of(expressions: Iterable[str]) -> list[Claim]:
         if tree is not None:
             found.extend(claim for promise in promises(expression, uses(tree)) for claim in singles(promise))
     return found
+
+
+def composed_claims_of(expressions: Iterable[str], rules: Sequence[Rule]) -> list[Claim]:
+    """The same of the metrics behind recorded ones."""
+    short = [replace(rule, expression=shortened(rule.expression)) for rule in rules if tree_of(rule.expression) is not None]
+    return [c for e in dict.fromkeys(map(shortened, expressions)) for promise in composed(e, short) for c in singles(promise)]
+
+
+def composed(expression: str, rules: Sequence[Rule]) -> list[Promise]:
+    """What may be done with the metrics behind the recorded ones that an expression reads, as the usage engine composes them."""
+    ours = _chain(expression, rules)
+    if not ours:
+        return []
+    recording = [{"record": r.record, "expr": r.expression, "labels": dict(r.labels)} for r in ours]
+    document = {"groups": [{"name": "composed", "rules": [*recording, {"alert": "Reader", "expr": expression}]}]}
+    usage = read_usage([Input("rules.json", json.dumps(document))], lambda texts: [parse_text(text) for text in texts])
+    records = {rule.record for rule in ours}
+    found = [use for reference in usage.references for use in reference.uses if use.name not in records]
+    behind = {use.name for reference in usage.references if reference.recorded for use in reference.uses}
+    return [promise for promise in promises(expression, found, ours) if promise.claim.metric in behind]
+
+
+def _chain(expression: str, rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """The rules that write what the expression reads, and those that write what these read, inputs first."""
+    tree = tree_of(expression)
+    names = {use.name for use in uses(tree)} if tree is not None else set[str]()
+    direct = [rule for rule in rules if rule.record in names]
+    deeper = [below for rule in direct for below in _chain(rule.expression, [r for r in rules if r.record != rule.record])]
+    return tuple(dict.fromkeys([*deeper, *direct]))
 
 
 @dataclass(frozen=True, slots=True)

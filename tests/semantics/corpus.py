@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from ryaml._ryaml import InvalidYamlError, loads_all
 
 from analyzer.references.substitution import spellings
 from tests.semantics.claims import tree_of
+from tests.semantics.series import Rule
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "usage"
@@ -19,9 +20,20 @@ SAMPLES = ROOT.parent / "shared" / "samples" / "usage"
 
 def expressions_under(*folders: Path) -> list[str]:
     """Every expression that parses once its variables are filled in, sorted, each once."""
-    files = sorted(f for folder in folders for f in folder.rglob("*") if f.suffix in (".json", ".yaml", ".yml"))
-    written = {text for file in files for text in _expressions(_loaded(file.read_text()))}
+    written = {entry["expr"] for entry in _entries_under(folders)}
     return sorted({finished for text in written if (finished := _finished(text)) is not None})
+
+
+def rules_under(*folders: Path) -> list[Rule]:
+    """Every recording rule."""
+    recording = [e for e in _entries_under(folders) if isinstance(e.get("record"), str)]
+    return [Rule(e["record"], e["expr"].strip(), tuple(sorted((e.get("labels") or {}).items()))) for e in recording]
+
+
+def _entries_under(folders: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    files = sorted(f for folder in folders for f in folder.rglob("*") if f.suffix in (".json", ".yaml", ".yml"))
+    for file in files:
+        yield from _entries(_loaded(file.read_text()))
 
 
 def _loaded(text: str) -> Any:
@@ -35,19 +47,19 @@ def _loaded(text: str) -> Any:
         return None
 
 
-def _expressions(value: Any) -> Iterator[str]:
+def _entries(value: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping with an expression, also in JSON that a ConfigMap holds as text."""
     match value:
         case dict():
-            for key, each in value.items():
-                if key == "expr" and isinstance(each, str):
-                    yield each
-                else:
-                    yield from _expressions(each)
+            if isinstance(value.get("expr"), str):
+                yield value
+            for each in value.values():
+                yield from _entries(each)
         case list():
             for each in value:
-                yield from _expressions(each)
+                yield from _entries(each)
         case str() if value.lstrip().startswith("{") and '"expr"' in value:
-            yield from _expressions(_loaded(value))
+            yield from _entries(_loaded(value))
         case _:
             return
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.semantics.claims import Claim, tree_of
 from tests.semantics.merging import merged, merges
 from tests.semantics.promtool import Evaluation, Outcomes, evaluated
-from tests.semantics.series import World, has_content, same, shown, shown_series
+from tests.semantics.series import Labels, World, has_content, same, shown, shown_series
 from tests.semantics.worlds import world
 
+_PICKS = re.compile(r"\b(topk|bottomk|limitk)\b")
 ATTEMPTS, INSIST = 8, 5
 """How many worlds are tried for one that shows something; how many of them must also merge something."""
 
@@ -37,9 +39,15 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        if self.original is None or self.merged is None:
-            return True
-        return _alike(self.original, self.merged)
+        return self.original is None or self.merged is None or _alike(self.original, self.merged)
+
+    @property
+    def tied(self) -> bool:
+        """Whether `topk` may have taken another of several equal series: their order is nobody's promise."""
+        if self.original is None or self.merged is None or not _PICKS.search(self.case.claim.expression):
+            return False
+        pairs = zip(self.original, self.merged, strict=True)
+        return all(isinstance(a, str) or (not isinstance(b, str) and _values(a) == _values(b)) for a, b in pairs)
 
     def told(self) -> str:
         """Everything that is needed to see the difference by hand."""
@@ -47,13 +55,22 @@ class Verdict:
             return f"{self.case.claim}: no world showed anything"
         claim = self.case.claim
         after = merged(self.world, claim.metric, claim.removed, claim.operator, claim.counter)
-        looks = "\n".join(f"  was {shown(a)}\n  now {shown(b)}" for a, b in zip(self.original, self.merged, strict=True) if not same(a, b))
+        looks = "\n".join(
+            f"  was {shown(a)}\n  now {shown(b)}"
+            for a, b in zip(self.original, self.merged, strict=True)
+            if not same(a, b) and not isinstance(a, str)
+        )
         lines = (f"{claim} (seed {self.case.seed}, every {self.world.interval} s)", looks, shown_series(self.world.series), "merged:")
         return "\n".join([*lines, shown_series(s for s in after.series if s.name == claim.metric)])
 
 
-def _alike(a: Outcomes, b: Outcomes) -> bool:
-    return all(same(x, y) for x, y in zip(a, b, strict=True))
+def _values(samples: Mapping[Labels, float]) -> list[float]:
+    return sorted(float(f"{value:.9g}") for value in samples.values())
+
+
+def _alike(before: Outcomes, after: Outcomes) -> bool:
+    """Where the query was an error before, nothing is promised."""
+    return all(isinstance(was, str) or same(was, now) for was, now in zip(before, after, strict=True))
 
 
 def judged(cases: Sequence[Case], workers: int = 1, exact: bool = True) -> list[Verdict]:

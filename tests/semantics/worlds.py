@@ -218,6 +218,8 @@ class Nature:
     positive: bool
     resets: bool
     deaths: bool
+    gone: bool
+    """All of its series end before anything is looked at: `absent` has something to say."""
     scale: Callable[[random.Random], float]
     moves: bool
 
@@ -232,6 +234,7 @@ def _nature(name: str, ours: Sequence[Reading], plan: Plan, rng: random.Random) 
         positive=positive,
         resets="no_reset" not in kinds,
         deaths="no_reset" not in kinds,
+        gone=any(f.startswith("absent") for r in ours for f in r.functions) and rng.random() < 0.6,
         scale=_scale(plan, positive, rng),
         moves=rng.random() < 0.6,
     )
@@ -323,6 +326,8 @@ def _counter(size: float, nature: Nature, resets: frozenset[int], total: int, rn
 
 def _life(nature: Nature, clock: Clock, rng: random.Random) -> tuple[int, int]:
     """When a series begins and when it ends; at or after the clock's end: it does not."""
+    if nature.gone:
+        return 0, rng.randint(1, clock.quiet - 1)
     last = clock.quiet - 1 if nature.steady else clock.total - 1
     born = rng.randint(1, last) if rng.random() < 0.25 else 0
     dies = nature.deaths and rng.random() < 0.15 and born < last
