@@ -16,9 +16,9 @@ from controlplane.processes import Children, free_port
 
 BINARIES = Path(__file__).resolve().parents[1] / "gateway" / "build"
 COLLECTOR, NODE = BINARIES / "otelcol-flowgate", BINARIES / "node_exporter"
-TARGETS = 32
-"""Scrapes of one node_exporter under as many names: about 40,000 series."""
-SCRAPE_SECONDS = 2
+TARGETS = 96
+"""Scrapes of one node_exporter under as many names: over 48,000 series, so that so many points are one scrape of each."""
+SCRAPE_SECONDS = 5
 
 
 def record(folder: Path, sizes: tuple[int, ...], points: int) -> Mapping[int, list[bytes]]:

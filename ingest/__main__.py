@@ -16,12 +16,14 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import grpc
 import uvicorn
 import uvloop
 
 from flowgate.errors import EXIT_DONE, Broken, FlowgateError, Unreachable
+from ingest.direct import connections
 from ingest.engine import Library
 from ingest.otlp import Decoder, Limits
 from ingest.redaction import FileRules
@@ -130,7 +132,7 @@ async def _serve(tap: Tap, sock: socket.socket) -> None:
         server_header=False,
         timeout_graceful_shutdown=2,
         ws="none",
-        http=Guarded,
+        http=cast("type[asyncio.Protocol]", connections(tap)),
         timeout_keep_alive=IDLE_SECONDS,
     )
     server = uvicorn.Server(config)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from flowgate.telemetry import Signal
 from ingest.columns import Staged, staged
-from ingest.otlp import Decoder, parse
+from ingest.otlp import Body, Decoder, parse
 from ingest.tap import Buffer, Kept, Source, Totals
 
 
@@ -18,7 +18,7 @@ class Engine(Protocol):
     @property
     def totals(self) -> Totals: ...
 
-    def take(self, source: Source, signal: Signal, body: bytes, now_ns: int) -> Kept:
+    def take(self, source: Source, signal: Signal, body: Body, now_ns: int) -> Kept:
         """Takes one OTLP/protobuf body whole; or raises `Malformed` or `Busy`, and then nothing of it is counted."""
         ...
 
@@ -46,7 +46,7 @@ class Library:
     def totals(self) -> Totals:
         return self.buffer.totals
 
-    def take(self, source: Source, signal: Signal, body: bytes, now_ns: int) -> Kept:
+    def take(self, source: Source, signal: Signal, body: Body, now_ns: int) -> Kept:
         batch = self.decoder.decode(parse(signal, body, "protobuf"), now_ns)
         return self.buffer.add(source, batch, self.decoder.series)
 

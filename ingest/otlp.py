@@ -140,15 +140,18 @@ class Batch:
     rejected: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
-def parse(signal: Signal, body: bytes, encoding: Encoding) -> Request:
+Body = bytes | memoryview
+
+
+def parse(signal: Signal, body: Body, encoding: Encoding) -> Request:
     """The request in `body`; raises `Malformed` saying why it is not one."""
     try:
         if encoding == "protobuf":
-            known = _REQUESTS[signal].FromString(body)
+            known = _REQUESTS[signal].FromString(bytes(body))
             known.DiscardUnknownFields()
             return known
         message = _REQUESTS[signal]()
-        value = json.loads(body)
+        value = json.loads(bytes(body))
         if not isinstance(value, dict):
             raise ValueError("the body is not a JSON object")
         json_format.ParseDict(_with_base64_ids(value, 0), message, ignore_unknown_fields=True)

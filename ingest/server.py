@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, cast
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, cast
 
 import grpc
 import zstandard
@@ -32,7 +33,7 @@ from flowgate.ports import Authenticator, Identity, bearer
 from flowgate.telemetry import Side, Signal
 from ingest.columns import Staged
 from ingest.engine import Engine
-from ingest.otlp import Encoding, Malformed, parse
+from ingest.otlp import Body, Encoding, Malformed, parse
 from ingest.redaction import FileRules, redacted
 from ingest.segments import SegmentStore
 from ingest.tap import Kept, Source, Totals
@@ -55,7 +56,7 @@ LOWER_PRIORITY = 5
 """Nice value of the thread that writes. At 80 % of one core p99 is 164, 110, 20 and 8 ms at 0, 2, 5 and 10; at full load, what is not yet
 written is 1.7, 1.9, 2.3 and 3.9 s old."""
 
-_PATHS: Mapping[str, Signal] = {"/v1/metrics": Signal.METRICS, "/v1/logs": Signal.LOGS, "/v1/traces": Signal.TRACES}
+PATHS: Mapping[str, Signal] = {"/v1/metrics": Signal.METRICS, "/v1/logs": Signal.LOGS, "/v1/traces": Signal.TRACES}
 _SERVICES: Mapping[Signal, str] = {
     Signal.METRICS: "opentelemetry.proto.collector.metrics.v1.MetricsService",
     Signal.LOGS: "opentelemetry.proto.collector.logs.v1.LogsService",
@@ -122,7 +123,7 @@ class Tap:
             known = self._sources[authorization, side] = self.source(*texts)
         return known
 
-    def take(self, source: Source, signal: Signal, body: bytes, encoding: Encoding) -> Kept:
+    def take(self, source: Source, signal: Signal, body: Body, encoding: Encoding) -> Kept:
         """Decodes and buffers one body. Raises `Malformed` or `Busy`; then nothing of it is kept."""
         if self.broken is not None:
             raise Busy(self.broken, 30.0)
@@ -342,12 +343,12 @@ async def _handle(tap: Tap, scope: Scope, receive: Receive, send: Send) -> None:
         await _answer(send, 503 if tap.broken else 200, json.dumps({"broken": tap.broken}).encode(), "application/json")
     elif method == "GET" and path == "/stats" and (scope.get("client") or ("", 0))[0] in ("127.0.0.1", "::1"):
         await _answer(send, 200, json.dumps(tap.stats()).encode(), "application/json")
-    elif path not in _PATHS:
+    elif path not in PATHS:
         await _answer(send, 404, b"", "text/plain")
     elif method != "POST":
         await _answer(send, 405, b"", "text/plain", {b"allow": b"POST"})
     else:
-        await _export(tap, _PATHS[path], scope, receive, send)
+        await _export(tap, PATHS[path], scope, receive, send)
 
 
 _WANTED = frozenset({b"content-type", b"content-encoding", b"authorization", SIDE_HEADER.encode()})
@@ -363,14 +364,13 @@ async def _export(tap: Tap, signal: Signal, scope: Scope, receive: Receive, send
         source = tap.known_source(headers.get(b"authorization"), headers.get(SIDE_HEADER.encode()))
         body = await _body(tap, scope, receive, headers.get(b"content-encoding", b"").strip().lower().decode("latin-1"))
         kept = tap.take(source, signal, body, encoding)
+        answer = accepted(signal, kept, encoding)
     except FlowgateError as error:
-        await _refuse(send, error, encoding)
-        return
-    answer = encoded(response(signal, kept), encoding) if kept.rejected or encoding == "json" else b""
-    await _answer(send, 200, answer, _content_type(encoding))
+        answer = refusal(error, encoding)
+    await _answer(send, answer.status, answer.body, answer.kind, answer.extra)
 
 
-async def _body(tap: Tap, scope: Scope, receive: Receive, encoding: str) -> bytes:
+async def _body(tap: Tap, scope: Scope, receive: Receive, encoding: str) -> Body:
     """The whole body, inflated. Raises `TooLarge` when either form is over the limit, `Busy` when too much is under way already."""
     known = inflaters.get(encoding)
     if known is None:
@@ -399,11 +399,11 @@ async def _received(tap: Tap, receive: Receive) -> bytes:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _identity(data: bytes) -> bytes:
+def _identity(data: Body) -> Body:
     return data
 
 
-def _gzip(data: bytes) -> bytes:
+def _gzip(data: Body) -> Body:
     """Every member of a gzip stream (RFC 1952, 2.2), none over the limit."""
     out: list[bytes] = []
     room = MAX_BODY_BYTES + 1
@@ -415,11 +415,11 @@ def _gzip(data: bytes) -> bytes:
     return out[0] if len(out) == 1 else b"".join(out)
 
 
-def _deflate(data: bytes) -> bytes:
+def _deflate(data: Body) -> Body:
     return _inflated(isal_zlib.decompressobj(wbits=zlib.MAX_WBITS), data, MAX_BODY_BYTES + 1, "deflate")
 
 
-def _inflated(stream: Any, data: bytes, room: int, name: str) -> bytes:
+def _inflated(stream: Any, data: Body, room: int, name: str) -> bytes:
     try:
         out = bytes(stream.decompress(data, max(room, 1)))
     except _GZIP_ERRORS as error:
@@ -435,7 +435,7 @@ _END = b"flowgate: the last frame is whole"
 _END_FRAME = zstandard.ZstdCompressor(write_checksum=True).compress(_END)
 
 
-def _zstd(data: bytes) -> bytes:
+def _zstd(data: Body) -> Body:
     """All frames, none over the limit; a frame may not ask for a window over 8 MiB (RFC 8878, 3.1.1.1.2).
 
     The library's bounded reader ends silently in the middle of a frame. So a frame of ours is read after the last: it comes out only when
@@ -444,7 +444,7 @@ def _zstd(data: bytes) -> bytes:
     if not data:
         raise Malformed("not zstd: no frame at all")
     try:
-        reader = zstandard.ZstdDecompressor(max_window_size=8 * 2**20).stream_reader(data + _END_FRAME, read_across_frames=True)
+        reader = zstandard.ZstdDecompressor(max_window_size=8 * 2**20).stream_reader(bytes(data) + _END_FRAME, read_across_frames=True)
         out = reader.read(MAX_BODY_BYTES + len(_END) + 1)
     except zstandard.ZstdError as error:
         raise Malformed(f"not zstd: {error}") from None
@@ -455,7 +455,7 @@ def _zstd(data: bytes) -> bytes:
     return out[: -len(_END)]
 
 
-inflaters: Mapping[str, Callable[[bytes], bytes]] = {
+inflaters: Mapping[str, Callable[[Body], Body]] = {
     "": _identity,
     "identity": _identity,
     "gzip": _gzip,
@@ -472,12 +472,26 @@ def _content_type(encoding: Encoding) -> str:
     return "application/x-protobuf" if encoding == "protobuf" else "application/json"
 
 
-async def _refuse(send: Send, error: FlowgateError, encoding: Encoding) -> None:
+class Answer(NamedTuple):
+    """Of an export over HTTP."""
+
+    status: int
+    body: bytes
+    kind: str
+    extra: Mapping[bytes, bytes] = MappingProxyType({})
+
+
+def accepted(signal: Signal, kept: Kept, encoding: Encoding) -> Answer:
+    body = encoded(response(signal, kept), encoding) if kept.rejected or encoding == "json" else b""
+    return Answer(200, body, _content_type(encoding))
+
+
+def refusal(error: FlowgateError, encoding: Encoding) -> Answer:
     """A `google.rpc.Status` in the request's encoding, as OTLP asks."""
     status, code = http_status(error)
     body = encoded(status_pb2.Status(code=code, message=str(error)), encoding)
     extra = {b"retry-after": f"{max(1, round(error.retry_after))}".encode()} if isinstance(error, Busy) else {}
-    await _answer(send, status, body, _content_type(encoding), extra)
+    return Answer(status, body, _content_type(encoding), extra)
 
 
 async def _answer(send: Send, status: int, body: bytes, kind: str, extra: Mapping[bytes, bytes] | None = None) -> None:

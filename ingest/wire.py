@@ -27,7 +27,7 @@ from flowgate.telemetry import Kind, Signal, Temporality
 from ingest import kernels as k
 from ingest.columns import Staged, log_table, span_table
 from ingest.identity import SCOPE, secrets_of
-from ingest.otlp import Decoder, Limits, LogItem, SpanItem, kv_row, metric_identity, parse, service_of
+from ingest.otlp import Body, Decoder, Limits, LogItem, SpanItem, kv_row, metric_identity, parse, service_of
 from ingest.tap import Kept, Settings, Source, Totals
 
 _NS = 1_000_000_000
@@ -214,7 +214,7 @@ class Wire:
 
     # --- taking ---
 
-    def take(self, source: Source, signal: Signal, body: bytes, now_ns: int) -> Kept:
+    def take(self, source: Source, signal: Signal, body: Body, now_ns: int) -> Kept:
         """Takes one body whole; or raises `Malformed` or `Busy`, and then nothing of it is counted."""
         if self.pending() >= self.settings.max_rows:
             self.totals.refused += 1
@@ -261,7 +261,7 @@ class Wire:
         table.n_series, table.guess, table.n_skv = int(st[k.N_SERIES]), int(st[k.GUESS]), int(st[k.N_SKV])
         table.n_aliases = int(st[k.N_ALIAS])
 
-    def _scanned(self, table: Table, signal: Signal, body: bytes) -> tuple[bytes, int]:
+    def _scanned(self, table: Table, signal: Signal, body: Body) -> tuple[Body, int]:
         """The body as it was scanned, and what came of it."""
         code = self._scan(table, signal, body)
         if code == k.UNSURE:
@@ -271,7 +271,7 @@ class Wire:
             code = self._scan(table, signal, body)
         return body, code
 
-    def _scan(self, table: Table, signal: Signal, body: bytes) -> int:
+    def _scan(self, table: Table, signal: Signal, body: Body) -> int:
         data = np.frombuffer(body, np.uint8)
         while True:
             code = self._scan_once(table, signal, data)
@@ -323,7 +323,7 @@ class Wire:
 
     # --- heads ---
 
-    def _register(self, body: bytes) -> bool:
+    def _register(self, body: Body) -> bool:
         """Makes the missing heads known; False when one is not canonical."""
         trusted = bool(self._state[k.TRUSTED])
         met: set[int] = set()
@@ -336,7 +336,7 @@ class Wire:
             if self._fresh > MAX_FRESH_HEADS:
                 raise TooManyHeads(f"more than {MAX_FRESH_HEADS} new resources, scopes and metrics in one body")
             try:
-                good = self._head(kind, key, body[at : at + n] + body[at2 : at2 + n2], what, trusted)
+                good = self._head(kind, key, bytes(body[at : at + n]) + bytes(body[at2 : at2 + n2]), what, trusted)
             except (DecodeError, UnicodeDecodeError):
                 good = False
             if not good:
@@ -398,7 +398,7 @@ class Wire:
             table.kept_points.append((table.keys[self._points[:n, k.PT_INDEX]], self._points[:n, 1].copy(), self._points[:n, 2].copy()))
             table.n_kept += n
 
-    def _commit_items(self, table: Table, signal: Signal, body: bytes) -> None:
+    def _commit_items(self, table: Table, signal: Signal, body: Body) -> None:
         st, spans = self._state, signal is Signal.TRACES
         n, tally = int(st[k.N_OUT]), table.tallies[spans]
         tally.reserve(n)
@@ -412,7 +412,7 @@ class Wire:
         sizes = rows[:, k.IT_BYTES].view(np.float64).tolist()
         d, services = self.catalog.decoder, self.catalog.services
         for (_, _, service, _, _, at, length, _), size, weight in zip(rows.tolist(), sizes, chosen[:, 1].tolist(), strict=True):
-            raw = body[at : at + length]
+            raw = bytes(body[at : at + length])
             if spans:
                 table.spans.append((d.span_item(Span.FromString(raw), services[service], size), float(weight)))
             else:

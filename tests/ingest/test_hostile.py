@@ -279,7 +279,7 @@ def test_a_first_start_serves_before_anything_is_compiled(tmp_path: Path) -> Non
         answer = httpx.post(f"http://127.0.0.1:{port}/v1/metrics", content=good(), headers={"content-type": PROTOBUF})
         assert answer.status_code == 200
         assert httpx.get(f"http://127.0.0.1:{port}/stats").json()["decoder"] == "library"
-        wait_until("the compiled engine", lambda: httpx.get(f"http://127.0.0.1:{port}/stats").json()["decoder"] == "compiled", 120, child)
+        wait_until("the compiled engine", lambda: httpx.get(f"http://127.0.0.1:{port}/stats").json()["decoder"] == "compiled", 300, child)
         assert httpx.get(f"http://127.0.0.1:{port}/stats").json()["points"] == 1, "what the library counted stays counted"
     print(f"ready in {ready:.2f} s")
     assert ready < 10
