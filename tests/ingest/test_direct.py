@@ -35,7 +35,9 @@ class Served:
 
     def __init__(self, folder: Path, max_rows: int = 10**9) -> None:
         buffer = Buffer(Settings(max_rows=max_rows, retry_after=3.0))
-        self.tap = Tap(Library(Decoder(b"k"), buffer), SegmentStore.open(folder / "s", 5), FileTokens(None, time.monotonic), timedelta(hours=1))
+        self.tap = Tap(
+            Library(Decoder(b"k"), buffer), SegmentStore.open(folder / "s", 5), FileTokens(None, time.monotonic), timedelta(hours=1)
+        )
         self.port = free_port()
         http = cast("type[asyncio.Protocol]", connections(self.tap))
         config = uvicorn.Config(http_app(self.tap), port=self.port, log_config=None, access_log=False, ws="none", http=http)
@@ -74,7 +76,11 @@ def body(size: int = 0) -> bytes:
 
 
 def post(content: bytes, path: str = "/v1/metrics", version: str = "1.1", **headers: str) -> bytes:
-    named = {"content-type": "application/x-protobuf", "content-length": str(len(content)), **{k.replace("_", "-"): v for k, v in headers.items()}}
+    named = {
+        "content-type": "application/x-protobuf",
+        "content-length": str(len(content)),
+        **{k.replace("_", "-"): v for k, v in headers.items()},
+    }
     head = f"POST {path} HTTP/{version}\r\nHost: tap\r\n" + "".join(f"{k}: {v}\r\n" for k, v in named.items() if v)
     return head.encode() + b"\r\n" + content
 
@@ -108,7 +114,10 @@ def test_a_body_of_any_size_is_taken(served: Served, size: int) -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_however_the_bytes_are_cut_the_answers_are_the_same(served: Served, seed: int) -> None:
     dice = random.Random(seed)
-    sent = b"".join(post(body(dice.choice((0, 500, WINDOW_BYTES + dice.randrange(9), 60_000)))) for _ in range(3)) + b"GET /healthz HTTP/1.1\r\n\r\n"
+    sent = (
+        b"".join(post(body(dice.choice((0, 500, WINDOW_BYTES + dice.randrange(9), 60_000)))) for _ in range(3))
+        + b"GET /healthz HTTP/1.1\r\n\r\n"
+    )
     before = served.points()
     with served.connect() as connection:
         at = 0
