@@ -1,9 +1,10 @@
-"""Query logs on this machine → few lines of text: each distinct query once, as its last line, with how often it was seen.
+"""Query logs on this machine → few lines of text: of each distinct query its first and its last line, with how often it was seen.
 
 Only regular files below one folder are read, wherever a link leads. The log is followed over its rotations (`x.log`, `x.log.1`,
 `x.log-20260101.gz`): files are told apart by inode, so one that is renamed while it is read is read once, and the folder is listed again
-after reading, so one that appeared meanwhile is not missed. A count is written where the line's own format has room for it: a field
-`flowgate_count`, in JSON and in logfmt; a line in neither is kept as it is.
+after reading, so one that appeared meanwhile is not missed. Two lines keep what a log covers in time. For how many others they stand is
+written where their format has room for it: a field `flowgate_count`, in JSON and in logfmt. A line in neither, of which nobody here knows
+whether it is of a query, is kept as it is.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def read(folder: Path, name: str) -> Log:
     root = folder.resolve()
     first = _inside(root, folder / name)
     seen: set[tuple[int, int]] = set()
-    kept = _Kept()
+    kept = _Kept(MAX_READ)
     for _ in range(3):  # a log rotates once a day, not three times while it is read
         new = [p for p in _rotations(root, first) if _identity(p) not in seen]
         if not new:
@@ -79,10 +80,11 @@ def _identity(path: Path) -> tuple[int, int]:
 
 @dataclass(slots=True)
 class _Kept:
-    lines: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
+    budget: int
+    lines: dict[str, tuple[str, str, int]] = field(default_factory=dict[str, tuple[str, str, int]])
+    """First line, last line and count of each distinct query, that which was seen last at the end."""
     unread: dict[str, str] = field(default_factory=dict[str, str])
     size: int = 0
-    budget: int = MAX_READ
 
     def affordable(self, paths: list[Path]) -> list[Path]:
         """The newest files that fit; in their order, oldest first."""
@@ -122,21 +124,20 @@ class _Kept:
         if not text or (key is None and not line.endswith(b"\n")):  # half a line: somebody is writing it
             return
         key = key or text
-        old = self.lines.pop(key, ("", 0))  # to the end: in the order in which they were last seen
-        self.lines[key] = text, old[1] + 1
-        self.size += len(text) - len(old[0])
+        old = self.lines.pop(key, ("", "", 0))
+        self.lines[key] = new = (old[0] or text, text, old[2] + 1)
+        self.size += _size(new) - _size(old)
 
     def _forget(self, name: str) -> None:
         """What was not seen for longest goes first, and that is said."""
         oldest = next(iter(self.lines))
-        self.size -= len(self.lines.pop(oldest)[0])
+        self.size -= _size(self.lines.pop(oldest))
         self.unread[name] = f"more distinct queries than fit into {MAX_KEPT} bytes"
 
     def texts(self) -> Iterator[str]:
         part: list[str] = []
         size = 0
-        for key, (text, count) in self.lines.items():
-            line = counted(text, count) if key != text else text
+        for line in (line for key, kept in self.lines.items() for line in _written(key, *kept)):
             if part and size + len(line.encode()) + 1 > MAX_TEXT:
                 yield "".join(part)
                 part, size = [], 0
@@ -144,6 +145,20 @@ class _Kept:
             size += len(line.encode()) + 1
         if part:
             yield "".join(part)
+
+
+def _size(kept: tuple[str, str, int]) -> int:
+    return len(kept[0]) + (len(kept[1]) if kept[2] > 1 else 0)
+
+
+def _written(key: str, first: str, last: str, count: int) -> Iterator[str]:
+    if key == first:  # no query that is known: as it was, for each of its equals
+        yield first
+    elif count == 1:
+        yield counted(first, 1)
+    else:
+        yield counted(first, count - 1)
+        yield counted(last, 1)
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -348,7 +348,7 @@ class SqlUnitOfWork:
 
     def histories(self, org: OrgId) -> Mapping[SourceId, History]:
         made: dict[SourceId, History] = {}
-        for row in self._rows(_of(fetches, org).order_by(fetches.c.started, fetches.c.ok)):
+        for row in self._rows(_of(fetches, org).order_by(fetches.c.started, fetches.c.ok.desc())):
             one = _fetch(row)
             made[one.source] = History(one, one if one.ok else made.get(one.source, NEVER).good)
         return made

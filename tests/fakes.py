@@ -182,7 +182,7 @@ class MemoryUnitOfWork:
 
     def histories(self, org: OrgId) -> Mapping[SourceId, History]:
         made: dict[SourceId, History] = {}
-        for one in sorted(self._all("fetches", org), key=lambda f: (f.started, f.ok)):
+        for one in sorted(self._all("fetches", org), key=lambda f: (f.started, not f.ok)):
             made[one.source] = History(one, one if one.ok else made.get(one.source, NEVER).good)
         return made
 

@@ -256,6 +256,16 @@ def test_the_last_attempt_and_the_last_good_one_are_kept(store: ControlStore) ->
             assert work.histories(A) == {S: History(third, second)}
 
 
+def test_of_two_attempts_at_one_moment_the_bad_one_is_the_last(store: ControlStore) -> None:
+    """A clock may stand still, or be set back: in doubt the source has failed."""
+    good, bad = attempt(0, True), attempt(0, False)
+    with store.begin() as work:
+        work.add_source(source(), None)
+        for one in (bad, good, bad):
+            work.put_fetch(one, [])
+        assert work.histories(A) == {S: History(bad, good)}
+
+
 def test_only_a_whole_fetch_forgets_and_not_what_it_failed_to_fetch(store: ControlStore) -> None:
     def paths() -> list[tuple[str, str]]:
         return [(p.removeprefix("s/"), t) for p, t in work.fetched_documents(A)]

@@ -86,6 +86,7 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or each answer waits 40 ms for an acknowledgement
 
             def log_message(self, *_: object) -> None: ...
 
@@ -141,7 +142,14 @@ class Grafana:
     )
     rules: list[dict[str, Any]] = field(
         default_factory=lambda: [
-            {"uid": f"r{k}", "title": f"R{k}", "folderUID": "f", "ruleGroup": "g/1" if k < 2 else "h", "data": [{"model": {"expr": "up"}}]}
+            {
+                "uid": f"r{k}",
+                "title": f"R{k}",
+                "folderUID": "f",
+                "ruleGroup": "g/1" if k < 2 else "h",
+                "condition": "A",
+                "data": [{"refId": "A", "datasourceUid": "prom", "model": {"refId": "A", "expr": "up"}}],
+            }
             for k in range(3)
         ]
     )
