@@ -41,10 +41,13 @@ _ARITHMETIC = ("*", "*", "/", "/", "+", "-", "%", "^")
 _NUMBERS = ("0", "1", "2", "-1", "0.5", "10", "100")
 
 
-def expression(seed: int) -> str:
-    """Most have at the top something below which demand is finite. Half are chains: one operation upon another, and no second metric."""
+def expression(seed: int, seen: bool = False) -> str:
+    """Most have at the top something below which demand is finite. Half are chains: one operation upon another, and no second metric.
+    `seen`: nothing is put on top, as in a recording rule that says little."""
     rng = random.Random(seed)
     write = _Writer(rng)
+    if seen:
+        return write.chain(rng.choice((0, 1, 1, 2)))
     if rng.random() < 0.5:
         return rng.choice((write.extreme, write.extreme, write.presence, write.keyed))(rng.choice((1, 2, 2, 3)), write.chain)
     depth = rng.choice((1, 2, 2, 3, 3, 4))
