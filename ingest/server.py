@@ -265,11 +265,12 @@ def http_status(error: FlowgateError) -> tuple[int, int]:
 
 
 def grpc_server(tap: Tap, workers: int = 4) -> grpc.Server:
-    """The three OTLP services on raw bytes; gzip and deflate are grpcio's own."""
+    """The three OTLP services on raw bytes. grpcio hands on what was compressed as it is: isal inflates it in half the time."""
     server = grpc.server(
         ThreadPoolExecutor(workers, thread_name_prefix="otlp-grpc"),
         options=[
             ("grpc.max_receive_message_length", MAX_BODY_BYTES),
+            ("grpc.per_message_decompression", 0),
             ("grpc.so_reuseport", 0),
             ("grpc.max_concurrent_streams", 100),
             ("grpc.http2.max_ping_strikes", 2),
@@ -286,17 +287,48 @@ def grpc_server(tap: Tap, workers: int = 4) -> grpc.Server:
 
 def _exporter(tap: Tap, signal: Signal) -> Callable[[bytes, grpc.ServicerContext], bytes]:
     def export(body: bytes, context: grpc.ServicerContext) -> bytes:
-        metadata = {str(k).lower(): str(v) for k, v in context.invocation_metadata()}
         try:
-            source = tap.source(metadata.get("authorization"), metadata.get(SIDE_HEADER))
-            return response(signal, tap.take(source, signal, body, "protobuf")).SerializeToString()
+            kept = tap.take(_sender(tap, context), signal, _message(body), "protobuf")
+            return response(signal, kept).SerializeToString() if kept.rejected else b""
         except FlowgateError as error:
             if isinstance(error, Busy):
                 context.set_trailing_metadata((("grpc-status-details-bin", busy_details(error)),))
-            context.abort(_CODES[http_status(error)[1]], str(error))
+            code = grpc.StatusCode.RESOURCE_EXHAUSTED if isinstance(error, TooLarge) else _CODES[http_status(error)[1]]
+            context.abort(code, str(error))
             raise  # abort has raised already
 
     return export
+
+
+def _sender(tap: Tap, context: grpc.ServicerContext) -> Source:
+    authorization: bytes | None = None
+    side: bytes | None = None
+    for key, value in context.invocation_metadata():  # gRPC writes keys in lower case
+        if key == "authorization":
+            authorization = _raw(value)
+        elif key == SIDE_HEADER:
+            side = _raw(value)
+    return tap.known_source(authorization, side)
+
+
+def _raw(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode("latin-1", "replace")
+
+
+def _message(body: bytes) -> Body:
+    """The message of a call, inflated. gRPC does not tell a handler how it was compressed, but its first bytes do.
+
+    Gzip begins with 1f 8b (RFC 1952, 2.3.1), which no protobuf does: there is no wire type 7. Two bytes of zlib (RFC 1950, 2.2) could begin an
+    unknown field; a whole stream with its checksum does not come about by chance.
+    """
+    if body[:2] == b"\x1f\x8b":
+        return _gzip(body)
+    if len(body) > 2 and body[0] & 0x0F == zlib.DEFLATED and (body[0] << 8 | body[1]) % 31 == 0:
+        try:
+            return _deflate(body)
+        except Malformed:
+            return body
+    return body
 
 
 def busy_details(error: Busy) -> bytes:
