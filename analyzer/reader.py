@@ -38,7 +38,7 @@ def open_tap(path: Path | str, org: OrgId = DEFAULT_ORG) -> duckdb.DuckDBPyConne
     Views: `points`, `log_counts`, `logs`, `span_counts`, `spans` with the columns of `flowgate.telemetry.TABLES` plus `gateway` and `side`;
     `series` and `kv` without duplicates; `series_kv(series_id, place, key, value)`; `segments`; `series_seen` (first and last seen, points,
     bytes), `new_series` by hour, `label_values` by metric and label, `label_counts` (the same from sketches, without reading series),
-    `log_bodies`. What is estimated has its standard error beside it. Times are TIMESTAMP in UTC.
+    `metric_values`, `log_bodies`. What is estimated has its standard error beside it. Times are TIMESTAMP in UTC.
     The connection sees the segments listed when it was opened. Raises `NotFound` when there is no store, `Broken` when its manifest is damaged.
     """
     root = _root(Path(path))
@@ -83,6 +83,13 @@ _DERIVED = {
         SELECT side, metric, place, key, coalesce(hll.estimate, len(ids)::DOUBLE) AS distinct_values,
                coalesce(hll.error, 0.0) AS distinct_values_error, sketches IS NULL AS exact
         FROM united""",
+    # One weight a metric and segment; the errors take choices for independent, which those of a stratified sample are not quite: they err high.
+    "metric_values": """
+        SELECT side, metric, count(*) AS sampled, sum(weight) AS points, sqrt(sum(weight * (weight - 1))) AS points_error,
+               sum(value * weight) FILTER (NOT isnan(value)) / sum(weight) FILTER (NOT isnan(value)) AS mean,
+               stddev_samp(value) FILTER (NOT isnan(value)) / sqrt(count(*) FILTER (NOT isnan(value))) AS mean_error,
+               sum(weight) FILTER (value = 0) / sum(weight) AS zeros, sum(weight) FILTER (value = round(value)) / sum(weight) AS whole_numbers
+        FROM value_samples GROUP BY ALL""",
     # A record kept with probability 1 / weight stands for weight records: Horvitz-Thompson, with its standard error for independent choices.
     "log_bodies": """
         SELECT side, service, severity_number, body, count(*) AS sampled, sum(weight) AS records, sqrt(sum(weight * (weight - 1))) AS records_error,

@@ -151,6 +151,16 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
         "time": "time_ns",
         "value": "f64",
     },
+    # Sampled points, about 64 a metric and segment; each stands for `weight` points of its metric. Of a histogram or summary, the value is the
+    # observation count; NaN where none was recorded. `rank`: uniform bits that decide what is left when samples are united.
+    "value_samples": {
+        "series_id": "u64",
+        "metric": "text",
+        "time": "time",
+        "value": "f64",
+        "weight": "f64",
+        "rank": "u64",
+    },
     # Exact counts of every log record, whether or not a sample of it is kept.
     "log_counts": {
         "bucket": "time",

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from flowgate.telemetry import TABLES, ColumnType
 from ingest.otlp import KvRow, LogItem, SeriesRow, SpanItem
-from ingest.tap import Aggregate, Pending
+from ingest.tap import Aggregate, Pending, Sampled
 
 _ARROW: Mapping[ColumnType, pa.DataType] = {
     "u64": pa.uint64(),
@@ -44,6 +44,7 @@ def staged(rows: Pending, series: Mapping[int, SeriesRow], kv: Mapping[int, KvRo
         "kv": table("kv", ((k, *kv[k]) for k in kvs)),
         "series": table("series", (_series_row(s, series[s]) for s in named)),
         "points": table("points", (_point_row(key, a) for key, a in rows.points.items())),
+        "value_samples": table("value_samples", (_sample_row(v) for v in rows.values)),
         "log_counts": table("log_counts", ((_at(k[0]), *k[1:], int(c), int(b)) for k, (c, b) in rows.log_counts.items())),
         "logs": log_table(rows.logs),
         "span_counts": table("span_counts", ((_at(k[0]), *k[1:], int(c), int(b)) for k, (c, b) in rows.span_counts.items())),
@@ -81,6 +82,10 @@ def _series_row(series: int, row: SeriesRow) -> tuple[Any, ...]:
 def _point_row(key: tuple[int, int], a: Aggregate) -> tuple[Any, ...]:
     times = (_at_ns(a.first_ns), _at_ns(a.last_ns))
     return key[0], _at(key[1]), a.count, *times, a.first, a.last, a.increase, a.low, a.high, round(a.bytes), a.exemplars
+
+
+def _sample_row(sample: Sampled) -> tuple[Any, ...]:
+    return sample.series, sample.metric, _at_ns(sample.time_ns), sample.value, float(sample.weight), sample.rank
 
 
 def _log_row(record: LogItem, weight: float) -> tuple[Any, ...]:

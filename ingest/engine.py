@@ -55,7 +55,8 @@ class Library:
         return {source: staged(rows, self.decoder.series, self.decoder.kv) for source, rows in drained.items()}
 
     def sealed(self) -> None:
-        """Every drain names its series anew: nothing to do."""
+        """Every drain names its series anew: only the reservoirs begin again."""
+        self.buffer.sealed()
 
     def stats(self) -> dict[str, object]:
         return {"decoder": "library", "series": len(self.decoder.series), "pending": self.buffer.rows()}

@@ -25,8 +25,8 @@ OK, UNSURE, GROW, MISS = range(4)
 (
     N_SERIES, GUESS, N_KV, N_ARENA, N_SKV, N_CTX, N_OUT, N_MISS, GROW_WHAT, TRUSTED, OLDEST, NEWEST, MAX_ATTRIBUTES, MAX_NAME, MAX_VALUE,
     MAX_BUCKETS, SECRET0, SECRET1, SECRET2, SECRET3, RECEIVED, EXEMPLARS, BUCKET_NS, LOG_SAMPLES, TRACE_MASK, N_TALLY, N_SEEN, N_SAMPLED,
-    N_ALIAS, REASON0,
-) = range(30)  # fmt: skip
+    N_ALIAS, N_BLOCKS, VALUE_SAMPLES, N_VALUES, N_TAKEN, REASON0,
+) = range(34)  # fmt: skip
 REASONS = (
     "", "skewed", "too_many_attributes", "attribute_name_too_long", "attribute_value_too_long", "too_many_buckets", "bad_name",
 )  # fmt: skip
@@ -54,6 +54,18 @@ CTX_KEY, CTX_RESOURCE, CTX_SCOPE, CTX_METRIC = range(4)
 MISS_KIND, MISS_KEY, MISS_AT, MISS_LEN, MISS_AT2, MISS_LEN2, MISS_TYPE = range(7)
 MISSED = 7
 """A head not met before: kind, hash of its raw bytes, one or two ranges of the body, and for a metric its data field | temporality | monotonic."""
+
+BLOCK_CONTEXT, BLOCK_FIRST = range(2)
+BLOCK = 2
+"""Points of one metric that follow one another in a body: their context and where they begin in `pts`."""
+
+RES_SEEN, RES_NEXT, RES_BASE, RES_MASK = range(4)
+RES = 4
+"""A metric's reservoir in the open segment: points met, the next to take, and the stratum it is taken from: where it begins, its width less one."""
+
+VAL_INDEX, VAL_TIME, VAL_VALUE, VAL_WEIGHT, VAL_METRIC, VAL_RANK = range(6)
+VAL = 6
+"""A sampled point."""
 
 U = np.uint64
 Z, ONE, TWO, THREE, FOUR, SEVEN, EIGHT, SIXTEEN = U(0), U(1), U(2), U(3), U(4), U(7), U(8), U(16)
@@ -918,6 +930,7 @@ class Tables(NamedTuple):
     order: Any
     pts: Any
     misses: Any
+    blocks: Any
 
 
 class Data(NamedTuple):
@@ -1372,8 +1385,18 @@ def _point(p, n, m, cursor, trusted, st, tb, w):
     return OK, Cursor(cursor.out + ONE, alias + ONE)
 
 
-EXEMPLARS_SEEN = 0
-"""Word of `w` that no slot uses: exemplars of this body."""
+EXEMPLARS_SEEN, BLOCKS_SEEN = 0, 1
+"""Words of `w` that no slot uses: exemplars and blocks of this body."""
+
+
+@_inline
+def _note_block(tb, ctx, first, out, w):
+    """Says which context the points from `first` on are of; there are no more blocks than points."""
+    at = w[BLOCKS_SEEN]
+    if out > first and at < U(tb.blocks.shape[0]):
+        tb.blocks[at, BLOCK_CONTEXT] = ctx
+        tb.blocks[at, BLOCK_FIRST] = first
+        w[BLOCKS_SEEN] = at + ONE
 
 
 @_inline
@@ -1438,6 +1461,7 @@ def _metric(mp, me, base, rh, sh, skip, cursor, trusted, st, tb, w):
     code, cursor, items = _points(data.begin, data.end, m, cursor, trusted, st, tb, w)
     if code == OK:
         _share(tb.pts, first, cursor.out, PT_BYTES, data.at - mp + me - data.after, items)
+        _note_block(tb, m.ctx, first, cursor.out, w)
     return code, cursor, items
 
 
@@ -1490,13 +1514,14 @@ def _resource_metrics(rp, re, base, cursor, trusted, st, tb, w):
 
 
 @_kernel
-def scan_metrics(body, st, heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, kvs, arena, skv, aliases, order, pts, misses, w):
+def scan_metrics(body, st, heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, kvs, arena, skv, aliases, order, pts, misses, blocks, w):
     """One ExportMetricsServiceRequest to `pts`; nothing is counted in `rows` before `commit`."""
-    tb = Tables(heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, kvs, arena, skv, aliases, order, pts, misses)
+    tb = Tables(heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, kvs, arena, skv, aliases, order, pts, misses, blocks)
     base = U(body.ctypes.data)
     end = base + U(body.size)
     trusted = st[TRUSTED] != Z
     w[EXEMPLARS_SEEN] = Z
+    w[BLOCKS_SEEN] = Z
     cursor = Cursor(Z, st[GUESS])
     received = Z
     _cleared(st)
@@ -1518,6 +1543,7 @@ def scan_metrics(body, st, heads, ctx_slots, ctxs, slots, keys, rows, kv_slots, 
     st[N_OUT] = cursor.out
     st[GUESS] = cursor.guess
     st[RECEIVED] = received
+    st[N_BLOCKS] = w[BLOCKS_SEEN]
     st[EXEMPLARS] += w[EXEMPLARS_SEEN]
     return OK
 
@@ -1601,9 +1627,74 @@ def _merge(rows, i, tm, v, gained, size, flags):
         rows[i, HIGH] = bits
 
 
+# --- sampled values ----------------------------------------------------------------------------------------------------------------
+
+MIX_OFFSET, MIX_RANK = U(0x9E3779B97F4A7C15), U(0xC2B2AE3D27D4EB4F)
+"""Odd constants that keep two uses of one series' id apart; the id itself is a keyed hash."""
+SAMPLES_BITS = U(14)
+"""Each 16,384 samples of a source in one segment double the width of the strata that begin after them."""
+
+
+@_inline
+def _log_weight(seen, samples):
+    """1 for the first `samples`, then 2 for as many again, then 4, and so on."""
+    left = (seen - ONE) // samples
+    weight = ONE
+    while left > Z:
+        weight <<= ONE
+        left >>= ONE
+    return weight
+
+
+@_inline
+def _stratum(base, taken, samples):
+    """Width of the stratum that begins at a metric's point number `base`: 1 for the first `samples`, then 2 for as many, 4 for twice as many, …"""
+    shift = taken >> SAMPLES_BITS
+    return _log_weight(base + ONE, samples) << (shift if shift < U(16) else U(16))
+
+
 @_kernel
-def commit(pts, n, rows, bucket_ns, spill, spilled):
-    """Counts n points in their series' rows. A series that leaves its bucket spills what it has; returns how many rows are spilled in all."""
+def _sample_values(st, pts, keys, ctxs, blocks, reservoirs, values):
+    """One point of each stratum, at an offset that the point taken before decides: the points between are passed by in one step."""
+    out = st[N_VALUES]
+    taken = st[N_TAKEN]
+    n = st[N_BLOCKS]
+    for b in range(n):
+        m = ctxs[blocks[b, BLOCK_CONTEXT], CTX_METRIC]
+        first = blocks[b, BLOCK_FIRST]
+        last = blocks[b + ONE, BLOCK_FIRST] if b + ONE < n else st[N_OUT]
+        seen = reservoirs[m, RES_SEEN]
+        end = seen + last - first
+        while reservoirs[m, RES_NEXT] < end:
+            j = first + reservoirs[m, RES_NEXT] - seen
+            i = pts[j, PT_INDEX]
+            tm = pts[j, PT_TIME]
+            values[out, VAL_INDEX] = i
+            values[out, VAL_TIME] = tm
+            values[out, VAL_VALUE] = pts[j, PT_VALUE] if pts[j, PT_FLAGS] & ONE else NAN
+            values[out, VAL_WEIGHT] = reservoirs[m, RES_MASK] + ONE
+            values[out, VAL_METRIC] = m
+            values[out, VAL_RANK] = _mum(keys[i] ^ MIX_RANK, tm)
+            out += ONE
+            taken += ONE
+            base = reservoirs[m, RES_BASE] + reservoirs[m, RES_MASK] + ONE
+            mask = _stratum(base, taken, st[VALUE_SAMPLES]) - ONE
+            reservoirs[m, RES_BASE] = base
+            reservoirs[m, RES_MASK] = mask
+            reservoirs[m, RES_NEXT] = base + (_mum(keys[i] ^ MIX_OFFSET, tm ^ base) & mask)
+        reservoirs[m, RES_SEEN] = end
+    st[N_VALUES] = out
+    st[N_TAKEN] = taken
+
+
+@_kernel
+def commit(st, pts, rows, keys, spill, spilled, ctxs, blocks, reservoirs, values):
+    """Counts the points of a scan in their series' rows. A series that leaves its bucket spills what it has; returns how many rows are spilled in all.
+
+    Then passes them by the reservoirs of their metrics: `values` has room for as many more rows as there are points.
+    """
+    n = st[N_OUT]
+    bucket_ns = st[BUCKET_NS]
     low = ONE
     high = Z
     bucket = Z
@@ -1623,12 +1714,13 @@ def commit(pts, n, rows, bucket_ns, spill, spilled):
             v = np.nan
         if rows[i, COUNT] != Z and rows[i, BUCKET] != bucket:
             _spill(rows, i, spill, spilled)
-            spilled += 1
+            spilled += ONE
             rows[i, COUNT] = Z
         if rows[i, COUNT] == Z:
             _begin(rows, i, bucket, tm, _bits(v), gained, pts[j, PT_BYTES], flags)
         else:
             _merge(rows, i, tm, v, gained, pts[j, PT_BYTES], flags)
+    _sample_values(st, pts, keys, ctxs, blocks, reservoirs, values)
     return spilled
 
 
@@ -1855,17 +1947,6 @@ def _tally(key, tallies, slots):
     while slots[i] != Z and tallies[slots[i] - ONE, TALLY_KEY] != key:
         i = (i + ONE) & mask
     return i
-
-
-@_inline
-def _log_weight(seen, samples):
-    """1 for the first `samples`, then 2 for as many again, then 4, and so on."""
-    left = (seen - ONE) // samples
-    weight = ONE
-    while left > Z:
-        weight <<= ONE
-        left >>= ONE
-    return weight
 
 
 @_kernel

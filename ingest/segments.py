@@ -58,6 +58,13 @@ _SEALED: Mapping[str, str] = {
                arg_min(first, first_time) AS first, arg_max(last, last_time) AS last, sum(increase) AS increase,
                min(min) FILTER (NOT isnan(min)) AS min, max(max) FILTER (NOT isnan(max)) AS max, sum(bytes)::UBIGINT AS bytes, sum(exemplars)::UINTEGER AS exemplars
         FROM {rows} GROUP BY series_id, bucket ORDER BY series_id, bucket""",
+    # One weight for all samples of a metric: at least the largest that one has, and so large that about 64 stay. A sample of a smaller weight
+    # stays when that many of its rank's low bits are zero, which are used up by it.
+    "value_samples": """
+        SELECT series_id, metric, time, value, top AS weight, rank // (top / weight)::UBIGINT AS rank
+        FROM (SELECT *, greatest(max(weight) OVER same, pow(2, ceil(log2(greatest(1, sum(weight) OVER same / 64))))) AS top
+              FROM {rows} WINDOW same AS (PARTITION BY metric))
+        WHERE rank % (top / weight)::UBIGINT = 0 ORDER BY metric, time, series_id""",
     "log_counts": """
         SELECT bucket, service, severity_number, sum(count)::UBIGINT AS count, sum(bytes)::UBIGINT AS bytes
         FROM {rows} GROUP BY ALL ORDER BY ALL""",

@@ -2,6 +2,9 @@
 
 Aggregates are exact: each kept point counts once in its (series, bucket). Log records and spans are counted exactly and sampled: the first
 `log_samples` records of a (service, severity) between two drains are kept one for one, then one in 2, 4, 8, … by a hash, with the weight to match.
+
+Of the points of each metric in a segment a stratified reservoir keeps the first `value_samples`, then one of each two, of each four, …: its points
+are numbered as they come, and cut into strata whose width doubles; the point taken from one decides by a hash which of the next is taken.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import NamedTuple, TypeVar
 from flowgate.errors import Busy
 from flowgate.ports import Identity
 from flowgate.telemetry import Side
+from ingest.identity import mum
 from ingest.otlp import Batch, LogItem, Point, SeriesRow, SpanItem
 
 _NS = 1_000_000_000
@@ -51,6 +55,17 @@ class Kept:
     rejected: Mapping[str, int]
 
 
+class Sampled(NamedTuple):
+    """A point that stands for `weight` points of its metric."""
+
+    series: int
+    metric: str
+    time_ns: int
+    value: float
+    weight: int
+    rank: int
+
+
 @dataclass(slots=True)
 class Pending:
     """What one source sent since the last drain."""
@@ -61,6 +76,7 @@ class Pending:
     logs_seen: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
     span_counts: dict[tuple[int, str, str, int], list[float]] = field(default_factory=dict[tuple[int, str, str, int], list[float]])
     spans: list[tuple[SpanItem, float]] = field(default_factory=list[tuple[SpanItem, float]])
+    values: list[Sampled] = field(default_factory=list["Sampled"])
     rejected: Counter[str] = field(default_factory=Counter[str])
 
     def rows(self) -> int:
@@ -74,6 +90,7 @@ class Settings:
     bucket_seconds: int = 5
     max_rows: int = 2_000_000
     log_samples: int = 1_000
+    value_samples: int = 64
     trace_sample_bits: int = 0
     """Whole traces are kept when this many leading bits of their id's hash are zero: one in 2^bits."""
     retry_after: float = 1.0
@@ -89,6 +106,44 @@ class Totals:
     refused: int = 0
 
 
+_MIX_OFFSET, _MIX_RANK = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F
+"""Odd constants that keep two uses of one series' id apart; the id itself is a keyed hash."""
+_SAMPLES_BITS = 14
+
+
+@dataclass(slots=True)
+class _Reservoir:
+    """Points of one metric met in the open segment, the next to take, and the stratum it is taken from."""
+
+    seen: int = 0
+    next: int = 0
+    base: int = 0
+    width: int = 1
+
+
+@dataclass(slots=True)
+class _Reservoirs:
+    """Of one source. Each 16,384 samples in one segment double the width of the strata that begin after them."""
+
+    samples: int
+    taken: int = 0
+    metrics: dict[tuple[object, ...], _Reservoir] = field(default_factory=dict[tuple[object, ...], _Reservoir])
+
+    def offer(self, point: Point, row: SeriesRow) -> Sampled | None:
+        """The sample that the point becomes, or None."""
+        metric = self.metrics.setdefault((row.metric, row.unit, row.kind, row.temporality, row.monotonic), _Reservoir())
+        number, weight = metric.seen, metric.width
+        metric.seen += 1
+        if number != metric.next:
+            return None
+        self.taken += 1
+        metric.base += weight
+        metric.width = _log_weight(metric.base + 1, self.samples) << min(self.taken >> _SAMPLES_BITS, 16)
+        metric.next = metric.base + (mum(point.series ^ _MIX_OFFSET, point.time_ns ^ metric.base) & (metric.width - 1))
+        value = float("nan") if point.value is None else point.value
+        return Sampled(point.series, row.metric, point.time_ns, value, weight, mum(point.series ^ _MIX_RANK, point.time_ns))
+
+
 @dataclass(slots=True)
 class Buffer:
     """Takes batches until it is full, and is drained by the store. Not safe for two threads at once."""
@@ -97,6 +152,7 @@ class Buffer:
     pending: dict[Source, Pending] = field(default_factory=dict[Source, Pending])
     totals: Totals = field(default_factory=Totals)
     _last: dict[tuple[Source, int], tuple[int, float]] = field(default_factory=dict[tuple[Source, int], tuple[int, float]])
+    _reservoirs: dict[Source, _Reservoirs] = field(default_factory=dict[Source, _Reservoirs])
 
     def add(self, source: Source, batch: Batch, series: Mapping[int, SeriesRow]) -> Kept:
         """Takes the whole batch, or raises `Busy` and takes nothing. `series` describes every series the batch names."""
@@ -104,8 +160,12 @@ class Buffer:
             self.totals.refused += batch.received
             raise Busy("the tap's buffer is full", self.settings.retry_after)
         pending = self.pending.setdefault(source, Pending())
+        reservoirs = self._reservoirs.setdefault(source, _Reservoirs(self.settings.value_samples))
         for point in batch.points:
             self._point(source, pending, point, series[point.series])
+            sample = reservoirs.offer(point, series[point.series])
+            if sample is not None:
+                pending.values.append(sample)
         for record in batch.logs:
             self._log(pending, record)
         for span in batch.spans:
@@ -122,6 +182,10 @@ class Buffer:
         drained = {s: p for s, p in self.pending.items() if p.rows() or p.rejected}
         self.pending = {}
         return drained
+
+    def sealed(self) -> None:
+        """A new segment begins, with reservoirs of its own."""
+        self._reservoirs.clear()
 
     def _count(self, batch: Batch) -> None:
         self.totals.points += len(batch.points)

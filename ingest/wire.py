@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,7 @@ from ingest.otlp import Body, Decoder, Limits, LogItem, SpanItem, kv_row, metric
 from ingest.tap import Kept, Settings, Source, Totals
 
 _NS = 1_000_000_000
+_T = TypeVar("_T")
 _KINDS: Mapping[int, Kind] = {5: Kind.GAUGE, 7: Kind.SUM, 9: Kind.HISTOGRAM, 10: Kind.EXPONENTIAL_HISTOGRAM, 11: Kind.SUMMARY}
 _TEMPORALITIES: tuple[Temporality, ...] = ("unspecified", "delta", "cumulative")
 _FIRST = 1024
@@ -75,6 +76,11 @@ class Catalog:
     metrics: list[tuple[str, str, Kind, Temporality, bool]] = field(default_factory=list[tuple[str, str, Kind, Temporality, bool]])
     services: list[str] = field(default_factory=list[str])
     names: list[str] = field(default_factory=list[str])
+    n_metric_heads: int = 0
+    """Metrics by all that is said of them, the description too; `metrics` has each once."""
+    _metric_ids: dict[tuple[str, str, Kind, Temporality, bool], int] = field(
+        default_factory=dict[tuple[str, str, Kind, Temporality, bool], int]
+    )
     _service_ids: dict[str, int] = field(default_factory=dict[str, int])
     _name_ids: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -83,6 +89,10 @@ class Catalog:
 
     def name(self, name: str) -> int:
         return _numbered(name, self.names, self._name_ids)
+
+    def metric(self, described: tuple[str, str, Kind, Temporality, bool]) -> int:
+        self.n_metric_heads += 1
+        return _numbered(described, self.metrics, self._metric_ids)
 
     def put_head(self, key: Any, identity: int, number: int, reason: str | None = None) -> None:
         if (self.n_heads + 1) * 2 > self.heads.shape[0]:
@@ -103,7 +113,7 @@ class Catalog:
         k.rehash_ctx(self.contexts, count, self.context_slots)
 
 
-def _numbered(name: str, listed: list[str], ids: dict[str, int]) -> int:
+def _numbered(name: _T, listed: list[_T], ids: dict[_T, int]) -> int:
     known = ids.get(name)
     if known is None:
         known = ids[name] = len(listed)
@@ -137,6 +147,12 @@ class Table:
     spans: list[tuple[SpanItem, float]] = field(default_factory=list[tuple[SpanItem, float]])
     kept_points: list[Any] = field(default_factory=list[Any])
     n_kept: int = 0
+    reservoirs: Any = field(default_factory=lambda: _words(_FIRST, k.RES))
+    """By number of metric."""
+    values: Any = field(default_factory=lambda: _words(_FIRST, k.VAL))
+    n_values: int = 0
+    n_taken: int = 0
+    """Values sampled in the open segment."""
     rejected: Counter[str] = field(default_factory=Counter[str])
     threshold: int = 1 << 64
     """Series whose id is below are kept between drains; 2^64 while all are."""
@@ -194,6 +210,7 @@ class Wire:
     catalog: Catalog = field(init=False)
     _state: Any = field(init=False)
     _points: Any = field(default_factory=lambda: _words(4 * _FIRST, k.PT))
+    _blocks: Any = field(default_factory=lambda: _words(4 * _FIRST, k.BLOCK))
     _items: Any = field(default_factory=lambda: _words(_FIRST, k.ITEM))
     _samples: Any = field(default_factory=lambda: _words(_FIRST, 2))
     _misses: Any = field(default_factory=lambda: _words(4 * _FIRST, k.MISSED))
@@ -209,6 +226,7 @@ class Wire:
         st[k.MAX_ATTRIBUTES], st[k.MAX_NAME], st[k.MAX_VALUE] = self.limits.attributes, self.limits.name_length, self.limits.value_length
         st[k.MAX_BUCKETS] = self.limits.buckets
         st[k.BUCKET_NS] = self.settings.bucket_seconds * _NS
+        st[k.VALUE_SAMPLES] = self.settings.value_samples
         st[k.LOG_SAMPLES] = self.settings.log_samples
         st[k.TRACE_MASK] = (1 << self.settings.trace_sample_bits) - 1
 
@@ -286,7 +304,7 @@ class Wire:
         if signal is Signal.METRICS:
             return k.scan_metrics(
                 data, self._state, c.heads, c.context_slots, c.contexts, table.slots, table.keys, table.rows,
-                c.kv_slots, c.kvs, c.arena, table.skv, table.aliases, table.order, self._points, self._misses, self._slots,
+                c.kv_slots, c.kvs, c.arena, table.skv, table.aliases, table.order, self._points, self._misses, self._blocks, self._slots,
             )  # fmt: skip
         return k.scan_items(data, self._state, c.heads, self._items, self._misses, signal is Signal.TRACES, self._slots)
 
@@ -309,7 +327,7 @@ class Wire:
             case k.CTX_FULL:
                 c.grow_contexts(int(st[k.N_CTX]))
             case _:
-                self._points, self._items = _grown(self._points), _grown(self._items)
+                self._points, self._blocks, self._items = _grown(self._points), _grown(self._blocks), _grown(self._items)
 
     def _grow_aliases(self, table: Table) -> None:
         """Attributes in ever new orders make aliases without end: forgotten when there are many more than series."""
@@ -370,8 +388,7 @@ class Wire:
                 if not trusted and not _canonical(metric, raw):
                     return False
                 described = (metric.name, metric.unit, _KINDS[what >> 16], _TEMPORALITIES[what >> 8 & 0xFF], bool(what & 1))
-                c.put_head(word, metric_identity(d.identity, *described), len(c.metrics), d.wrong_name(metric.name))
-                c.metrics.append(described)
+                c.put_head(word, metric_identity(d.identity, *described), c.metric(described), d.wrong_name(metric.name))
             case _:
                 c.put_head(word, 0, c.name(raw.decode()[: self.limits.name_length]))
         return True
@@ -393,7 +410,18 @@ class Wire:
         n = int(st[k.N_OUT])
         while table.n_spill + n > table.spill.shape[0]:
             table.spill = _grown(table.spill)
-        table.n_spill = int(k.commit(self._points, n, table.rows, st[k.BUCKET_NS], table.spill, table.n_spill))
+        while table.n_values + n > table.values.shape[0]:
+            table.values = _grown(table.values)
+        while len(self.catalog.metrics) > table.reservoirs.shape[0]:
+            table.reservoirs = _grown(table.reservoirs)
+        st[k.N_VALUES], st[k.N_TAKEN] = table.n_values, table.n_taken
+        table.n_spill = int(
+            k.commit(
+                st, self._points, table.rows, table.keys, table.spill, np.uint64(table.n_spill),
+                self.catalog.contexts, self._blocks, table.reservoirs, table.values,
+            )
+        )  # fmt: skip
+        table.n_values, table.n_taken = int(st[k.N_VALUES]), int(st[k.N_TAKEN])
         if self.keep_points and n:
             table.kept_points.append((table.keys[self._points[:n, k.PT_INDEX]], self._points[:n, 1].copy(), self._points[:n, 2].copy()))
             table.n_kept += n
@@ -462,6 +490,8 @@ class Wire:
         """What is drained from now on belongs to a new segment, which has to name its series anew."""
         for table in self.tables.values():
             table.stamp += 1
+            table.n_taken = 0
+            table.reservoirs[:] = 0
 
     def _drained(self, table: Table) -> Staged | None:
         left = int(k.dirty(table.rows, table.n_series))
@@ -474,6 +504,8 @@ class Wire:
             tables["points"] = self._points_table(table.spill[:n], table.keys)
         if table.kept_points:
             tables["raw_points"] = _raw_points(table.kept_points)
+        if table.n_values:
+            tables["value_samples"] = self._value_samples(table)
         for spans, tally in enumerate(table.tallies):
             if tally.count:
                 tables["span_counts" if spans else "log_counts"] = self._counts(tally, bool(spans))
@@ -486,7 +518,9 @@ class Wire:
         return Staged(tables, rejected) if tables or rejected else None
 
     def _cleared(self, table: Table) -> None:
-        table.n_spill = table.n_kept = 0
+        table.n_spill = table.n_kept = table.n_values = 0
+        if table.values.shape[0] > 16 * _FIRST:
+            table.values = _words(_FIRST, k.VAL)
         if table.spill.shape[0] > 16 * _FIRST and table.spill.shape[0] > 4 * table.n_series:
             table.spill = _words(_FIRST, k.SPILLED)
         table.kept_points, table.logs, table.spans = [], [], []
@@ -517,6 +551,19 @@ class Wire:
                 "max": value(k.HIGH),
                 "bytes": np.rint(value(k.BYTES)).astype(np.uint64),
                 "exemplars": column(k.EXEMPLAR_COUNT).astype(np.uint32),
+            }
+        )
+
+    def _value_samples(self, table: Table) -> pa.Table:
+        rows = table.values[: table.n_values]
+        return pa.table(
+            {
+                "series_id": table.keys[rows[:, k.VAL_INDEX]],
+                "metric": _coded(rows[:, k.VAL_METRIC].astype(np.int32), [name for name, *_ in self.catalog.metrics]),
+                "time": pa.array((rows[:, k.VAL_TIME] // 1000).view(np.int64), pa.timestamp("us")),
+                "value": np.ascontiguousarray(rows[:, k.VAL_VALUE]).view(np.float64),
+                "weight": rows[:, k.VAL_WEIGHT].astype(np.float64),
+                "rank": np.ascontiguousarray(rows[:, k.VAL_RANK]),
             }
         )
 
@@ -610,7 +657,7 @@ class Wire:
         The rest are named again when they are seen again, so the segments know every series however few are kept here.
         """
         c, total = self.catalog, self.series()
-        many = max(len(c.resources), len(c.scopes), len(c.metrics), len(c.names)) > MAX_HEADS
+        many = max(len(c.resources), len(c.scopes), c.n_metric_heads, len(c.names)) > MAX_HEADS
         if total <= self.max_series and not many:
             return
         self._current = None

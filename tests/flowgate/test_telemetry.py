@@ -58,5 +58,7 @@ def test_no_whole_bucket_inside_is_an_error() -> None:
 
 
 def test_every_table_of_a_segment_has_columns() -> None:
-    assert {"kv", "series", "points", "label_sketches", "raw_points", "log_counts", "logs", "span_counts", "spans"} == set(TABLES)
+    assert {"kv", "series", "points", "label_sketches", "raw_points", "value_samples", "log_counts", "logs", "span_counts", "spans"} == set(
+        TABLES
+    )
     assert all(TABLES.values())

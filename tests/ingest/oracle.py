@@ -25,6 +25,7 @@ KEYS = {
     "log_counts": ("bucket", "service", "severity_number"),
     "logs": ("time", "body", "trace_id", "span_id", "attributes", "bytes", "severity_number", "severity_text", "service", "weight"),
     "span_counts": ("bucket", "service", "name", "kind"),
+    "value_samples": ("series_id", "time", "value"),
     "spans": ("time", "trace_id", "span_id", "name", "attributes", "bytes", "weight", "duration_ns", "parent_span_id", "status"),
 }
 
@@ -100,7 +101,7 @@ class Pair:
     """Both ways side by side, fed with the same bodies."""
 
     limits: Limits = field(default_factory=Limits)
-    settings: Settings = field(default_factory=lambda: Settings(log_samples=2, trace_sample_bits=1))
+    settings: Settings = field(default_factory=lambda: Settings(log_samples=2, value_samples=2, trace_sample_bits=1))
     wire: Wire = field(init=False)
     decoder: Decoder = field(init=False)
     buffer: Buffer = field(init=False)
@@ -140,6 +141,7 @@ class Pair:
             sums = [sum(s.tables["points"]["bytes"].to_pylist()) for s in (scanned, read)]
             assert abs(sums[0] - sums[1]) <= scanned.tables["points"].num_rows
         self.wire.sealed()
+        self.buffer.sealed()
         assert left.keys() == right.keys()
         for name in left:
             assert left[name] == right[name], f"{name}: {_first_difference(left[name], right[name])}"

@@ -49,7 +49,7 @@ def test_a_segment_holds_the_columns_of_the_contract(store: SegmentStore) -> Non
         schema = pq.read_schema(store.root / segment.path / f"{table}.parquet")
         assert schema.names == list(columns), table
     assert {table: n for table, n in segment.rows.items() if n} == {
-        "kv": 1, "series": 5, "points": 5, "log_counts": 2, "logs": 2, "span_counts": 1, "spans": 1, "label_sketches": 5,
+        "kv": 1, "series": 5, "points": 5, "log_counts": 2, "logs": 2, "span_counts": 1, "spans": 1, "label_sketches": 5, "value_samples": 5,
     }  # fmt: skip
 
 

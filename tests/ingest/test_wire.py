@@ -53,7 +53,7 @@ def test_every_kind_agrees_and_stays_on_the_fast_path() -> None:
     assert pair.wire.by_library == 0
     tables = pair.compare()
     assert {name: len(rows) for name, rows in tables.items()} == {
-        "kv": 1, "series": 5, "points": 5, "log_counts": 2, "logs": 2, "span_counts": 2, "spans": len(tables["spans"]),
+        "kv": 1, "series": 5, "points": 5, "log_counts": 2, "logs": 2, "span_counts": 2, "spans": len(tables["spans"]), "value_samples": 10,
     }  # fmt: skip
 
 
