@@ -220,7 +220,7 @@ def _asked(tools: Tools, org: OrgId, source: SourceId) -> tuple[Source, str | No
 
 def _keep_fetch(tools: Tools, asked: Source, brought: Fetched, started: datetime) -> Fetch:
     documents, failed = brought.documents, brought.failed
-    made = Fetch(asked.org, asked.id, started, tools.now(), brought.ok, len(documents), failed, brought.error, brought.fault)
+    made = Fetch(asked.org, asked.id, started, tools.now(), brought.ok, len(documents), failed, brought.error, brought.fault, brought.notes)
     with tools.store.begin() as work:
         if work.source(asked.org, asked.id).address != asked.address:
             raise Conflict(f"source {asked.id} changed while it was fetched")
@@ -430,8 +430,9 @@ def _no_longer_advised(work: UnitOfWork, org: OrgId, actions: Sequence[Action], 
     """Actions that no finished analysis of today's documents recommends: a rule written since may read what they drop. None is advised
     while a live source hides, whatever an analysis said when it did not."""
     documents, hidden = usage_inputs(work, org, now)
-    if hidden:
-        return [Problem("sources", spot.reason) for spot in hidden]
+    hiding = [spot for spot in hidden if spot.kind == "hiding"]
+    if hiding:
+        return [Problem("sources", spot.reason) for spot in hiding]
     today = usage_digest(documents)
     results = [a.result for a in work.analyses(org) if a.result is not None and a.result["usage_digest"] == today]
     if not results:

@@ -82,6 +82,7 @@ class Basket:
         self._documents: dict[str, str] = {}
         self._failed: dict[str, str] = {}
         self._errors: dict[str, FlowgateError] = {}
+        self._notes: list[str] = []
 
     def put(self, path: str, text: str) -> None:
         self._documents[path] = text
@@ -93,11 +94,15 @@ class Basket:
         """A list is not known whole."""
         self._errors.setdefault(str(error), error)
 
+    def note(self, text: str) -> None:
+        """Something that lowers trust."""
+        self._notes.append(text)
+
     def fetched(self) -> Fetched:
         failed = tuple(FailedDocument(p, r) for p, r in sorted(self._failed.items()))
         first = next(iter(self._errors.values()), None)
         error = "; ".join(self._errors) if self._errors else None
-        return Fetched(tuple(sorted(self._documents.items())), failed, error, fault_of(first) if first else None)
+        return Fetched(tuple(sorted(self._documents.items())), failed, error, fault_of(first) if first else None, tuple(self._notes))
 
 
 def fault_of(error: FlowgateError) -> Fault:
@@ -172,7 +177,7 @@ def safe(text: str) -> str:
 
 
 async def read_grafana(http: Outbound, source: Source, basket: Basket) -> None:
-    for part in (_dashboards, _library_elements, _alert_rules, _datasources):
+    for part in (_dashboards, _library_elements, _alert_rules, _datasources, _permissions):
         try:
             await part(http, basket)
         except Unreachable:
@@ -306,6 +311,21 @@ def _of_settings(settings: Json, otherwise: FlowgateError) -> list[Json]:
     default = settings.get("defaultDatasource")
     items = cast("Json", found).items()
     return [{"name": n, **mapping(d, "/api/frontend/settings"), "isDefault": n == default} for n, d in items]
+
+
+_ALL = frozenset({"*", "dashboards:*", "dashboards:uid:*", "folders:*", "folders:uid:*"})
+
+
+async def _permissions(http: Outbound, basket: Basket) -> None:
+    """Grafana lists what the token may see and is silent about the rest. Where it says what the token may read, that is looked at; before
+    its access control (8.x) nobody says."""
+    path = "/api/access-control/user/permissions"
+    try:
+        scopes = mapping(await http.json(path), path).get("dashboards:read")
+    except Refused:
+        return
+    if not isinstance(scopes, list) or not _ALL & set(map(str, cast("list[Any]", scopes))):
+        basket.note("its token may read dashboards by name only, not `folders:*`: there may be others that it does not see")
 
 
 # --- Prometheus, Thanos, vmalert, Mimir, Cortex --------------------------------------------------------------------------------------------

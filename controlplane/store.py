@@ -76,6 +76,7 @@ fetches = _table(
     sa.Column("finished", sa.String, nullable=False),
     sa.Column("documents", sa.Integer, nullable=False),
     sa.Column("failed", sa.JSON, nullable=False),
+    sa.Column("notes", sa.JSON, nullable=False),
     sa.Column("error", sa.Text),
     sa.Column("fault", sa.String),
 )
@@ -326,7 +327,8 @@ class SqlUnitOfWork:
         self.source(fetch.org, fetch.source)
         row = {
             "org": fetch.org, "source": fetch.source, "ok": fetch.ok, "started": _text(fetch.started), "finished": _text(fetch.finished),
-            "documents": fetch.documents, "failed": [[f.path, f.reason] for f in fetch.failed], "error": fetch.error, "fault": fetch.fault,
+            "documents": fetch.documents, "failed": [[f.path, f.reason] for f in fetch.failed], "notes": list(fetch.notes),
+            "error": fetch.error, "fault": fetch.fault,
         }  # fmt: skip
         self._put(fetches, row)
         t = fetched_documents
@@ -517,7 +519,13 @@ def _source(r: Row) -> Source:
 
 def _fetch(r: Row) -> Fetch:
     failed = tuple(FailedDocument(path, reason) for path, reason in r["failed"])
-    values: dict[str, Any] = {**r, "started": _time(r["started"]), "finished": _time(r["finished"]), "failed": failed}
+    values: dict[str, Any] = {
+        **r,
+        "started": _time(r["started"]),
+        "finished": _time(r["finished"]),
+        "failed": failed,
+        "notes": tuple(r["notes"]),
+    }
     return Fetch(**values)
 
 

@@ -77,6 +77,8 @@ class Fetch:
     failed: tuple[FailedDocument, ...] = ()
     error: str | None = None
     fault: Fault | None = None
+    notes: tuple[str, ...] = ()
+    """What lowers trust and hides nothing that is known of, such as a token that may not see everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Fetched:
     failed: tuple[FailedDocument, ...] = ()
     error: str | None = None
     fault: Fault | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -188,7 +191,7 @@ def state_of(source: Source, history: History, now: datetime) -> State:
 
 
 def source_spots(sources: Iterable[Source], histories: Mapping[SourceId, History], now: datetime) -> tuple[BlindSpot, ...]:
-    """Every reason why a live source may hide a reader: of any name, as nobody knows what it would have said."""
+    """Every reason why a live source may hide a reader (of any name, as nobody knows what it would have said) or lowers trust."""
     return tuple(spot for s in sources for spot in _spots(s, histories.get(s.id, NEVER), now))
 
 
@@ -201,6 +204,7 @@ def _spots(source: Source, history: History, now: datetime) -> Iterator[BlindSpo
         yield BlindSpot("hiding", text, document=source.id)
     if history.last is not None:
         yield from _missing(source, history.last.failed)
+        yield from (BlindSpot("narrowing", f"{source.id}: {note}", document=source.id) for note in history.last.notes)
 
 
 _SAID: Mapping[State, str] = {

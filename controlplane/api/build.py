@@ -543,6 +543,7 @@ def fetch_json(fetch: Fetch) -> Json:
         "failed": [{"path": f.path, "reason": f.reason} for f in fetch.failed],
         "error": fetch.error,
         "fault": fetch.fault,
+        "notes": list(fetch.notes),
     }
 
 

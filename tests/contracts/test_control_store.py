@@ -52,7 +52,7 @@ def source(org: OrgId = A, url: str = "http://grafana", name: str = "s") -> Sour
 def attempt(minute: int, ok: bool, *failed: str) -> Fetch:
     at = NOW + timedelta(minutes=minute)
     missing = tuple(FailedDocument(path, "why") for path in failed)
-    made = Fetch(A, S, at, at + timedelta(seconds=1), ok, 2, missing)
+    made = Fetch(A, S, at, at + timedelta(seconds=1), ok, 2, missing, notes=("a note",))
     return made if ok else replace(made, error="down", fault="later")
 
 

@@ -155,6 +155,7 @@ class Grafana:
     )
     token: str | None = None
     alerting: bool = True
+    scopes: tuple[str, ...] = ("dashboards:*", "folders:*")
 
     def __call__(self, path: str, query: Query, headers: Mapping[str, str]) -> Reply:
         if self.token is not None and headers.get("authorization") != f"Bearer {self.token}":
@@ -185,6 +186,7 @@ class Grafana:
                 "result": {"totalCount": len(self.library), "elements": page_of(self.library, q, "perPage")}
             },
             "/api/datasources": lambda _: sources,
+            "/api/access-control/user/permissions": lambda _: {"dashboards:read": list(self.scopes)},
             "/api/frontend/settings": lambda _: {
                 "unifiedAlertingEnabled": self.alerting,
                 "defaultDatasource": "P",

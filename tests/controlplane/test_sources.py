@@ -153,6 +153,23 @@ def test_data_sources_come_from_the_settings_where_they_may_not_be_listed(grafan
     assert json.loads(text)["datasources"] == [{"name": "P", "uid": "prom", "type": "prometheus", "isDefault": True}]
 
 
+@pytest.mark.parametrize(
+    ("scopes", "trusted_less"),
+    [(("folders:*",), False), (("dashboards:*", "x"), False), (("folders:uid:a", "dashboards:uid:b"), True), ((), True)],
+)
+def test_a_token_that_sees_some_dashboards_only_lowers_trust(scopes: tuple[str, ...], trusted_less: bool) -> None:
+    with Server(Grafana(scopes=scopes)) as server:
+        got = fetch("grafana", server.url)
+    assert got.ok
+    assert bool(got.notes) is trusted_less
+
+
+def test_a_grafana_that_does_not_say_what_a_token_may_see_is_taken_at_its_word(grafana: Server) -> None:
+    grafana.faults["/api/access-control/user/permissions"] = [Reply(404)]
+    got = fetch("grafana", grafana.url)
+    assert (got.ok, got.notes) == (True, ())
+
+
 def test_credentials_and_tenants_go_into_their_headers(grafana: Server, mimir: Server) -> None:
     fetch("grafana", grafana.url, SECRET, tenant="7")
     assert {(h.get("authorization"), h.get("x-grafana-org-id")) for _, _, h in grafana.asked} == {(f"Bearer {SECRET}", "7")}

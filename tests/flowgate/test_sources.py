@@ -90,6 +90,11 @@ def test_each_missing_document_is_named_up_to_a_number() -> None:
     assert spots[-1].reason.startswith("7 more")
 
 
+def test_a_note_lowers_trust_and_hides_nothing() -> None:
+    (spot,) = source_spots([source()], {S: once(replace(fetched(SECOND), notes=("sees little",)))}, NOW)
+    assert (spot.kind, spot.document, spot.reason) == ("narrowing", "s", "s: sees little")
+
+
 @given(st.booleans(), st.one_of(st.none(), st.integers(0, 10**6)), st.booleans(), st.integers(0, 3), st.integers(0, 10**6))
 def test_waiting_never_makes_a_source_see_more(enabled: bool, age: int | None, ok: bool, failed: int, later: int) -> None:
     history = History() if age is None else once(fetched(timedelta(seconds=age), ok, failed))

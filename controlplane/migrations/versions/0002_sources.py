@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("finished", sa.String(), nullable=False),
         sa.Column("documents", sa.Integer(), nullable=False),
         sa.Column("failed", sa.JSON(), nullable=False),
+        sa.Column("notes", sa.JSON(), nullable=False),
         sa.Column("error", sa.Text()),
         sa.Column("fault", sa.String()),
     )
