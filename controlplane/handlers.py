@@ -419,8 +419,12 @@ def create_template_version(tools: Tools, org: OrgId, asked: Accepted, by: str) 
 
 def usage_digest(documents: Sequence[tuple[str, str]]) -> str:
     """Stands for everything that is read: any change of any document changes it, of a query log any query that is new in it."""
-    said = [(p, querylog.stable(t) if _QUERY_LOG.search(p) else t) for p, t in documents]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for path, text in documents:
+        said = json.dumps(querylog.stable(text)) if _QUERY_LOG.search(path) else text
+        for part in (path.encode(errors="surrogatepass"), said.encode(errors="surrogatepass")):
+            digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
 
 
 _QUERY_LOG = re.compile(r"/query_log/[0-9]+\.log$")
