@@ -60,8 +60,15 @@ types: setup  ## pyright, strict on every room
 bench-peers: setup  ## the Collector that `flowgate bench tap` measures against
 	@gateway/build.sh benchcol
 
-release-checks: setup promtool  ## full counts; a part that held is not run again
+release-checks: setup gateway promtool  ## full counts; a part that held is not run again
 	$(BIN)/python -m tests.semantics --claims 500 --data-sets 5 --done gateway/build/semantics.held $(ARGS)
+	$(call held,kills,FLOWGATE_KILLS=200 FLOWGATE_COLLECTOR_KILLS=10,tests/e2e/test_kill.py)
+	$(call held,fuzz,FLOWGATE_FUZZ=1000000,tests/ingest/test_fuzz.py)
+	$(call held,accounting,FLOWGATE_ACCOUNT=10000000,tests/ingest/test_accounting.py)
+
+# A suite with its full counts, once for each commit: name, counts, file.
+held = @test -e gateway/build/$(1).$(COMMIT).held || { $(2) $(BIN)/python -m pytest -q $(3) && touch gateway/build/$(1).$(COMMIT).held; }
+COMMIT = $(shell git rev-parse --short HEAD 2>/dev/null || echo none)
 
 lock:  ## constraints.txt and requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform linux --all-extras --group dev --no-emit-index-url --no-header --no-annotate \
