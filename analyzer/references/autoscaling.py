@@ -78,7 +78,7 @@ def read_keda(document: Json) -> Found | None:
         return None
     triggers = at(document, "spec", "triggers")
     items = [_trigger(index, trigger) for index, trigger in enumerate(listing(triggers))]
-    if not isinstance(triggers, list):
+    if not isinstance(triggers, list) and document.get("spec") != {}:
         items.append(unread("triggers", document.get("spec"), "a scaler without triggers"))
     return _found("keda_scaler", document, [item for item in items if item is not None])
 
@@ -269,7 +269,7 @@ def read_analysis(document: Json) -> Found | None:
         return None
     spec = mapping(document.get("spec"))
     items = [item for index, metric in enumerate(listing(spec.get("metrics"))) for item in _analysis_metric(index, metric)]
-    if not isinstance(spec.get("metrics"), list) and not listing(spec.get("templates")):
+    if not isinstance(spec.get("metrics"), list) and not listing(spec.get("templates")) and document.get("spec") != {}:
         items.append(unread("metrics", spec, "an analysis without metrics"))
     return _found("analysis_template", document, items)
 

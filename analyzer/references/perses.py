@@ -16,6 +16,7 @@ from analyzer.references.shapes import (
     at,
     first,
     is_of,
+    is_reference,
     listing,
     mapping,
     mappings,
@@ -62,18 +63,18 @@ def read_dashboard(document: Json) -> Found | None:
         *_variables(spec.get("variables"), variables),
         *_annotations(spec.get("annotations"), variables),
     ]
-    if not {"panels", "layouts"} & spec.keys():
+    if not {"panels", "layouts"} & spec.keys() and document.get("spec") != {}:
         items.append(unread("spec", spec, "a dashboard without panels"))
     title = scalar(at(spec, "display", "name")) or identity
     return Found(
-        KIND, identity, title, with_overlooked(spec, items, {"datasources", "display"}), owner_of(labels, _tags(document)) or project
+        KIND, identity, title, with_overlooked(document, items, {"datasources", "display"}), owner_of(labels, _tags(document)) or project
     )
 
 
 def _spec(document: Json) -> Json | None:
     """The spec of what is a dashboard of Perses. Grafana's of the same kind has an `apiVersion`, and Perses's own has none."""
     kind, spec = document.get("kind"), mapping(document.get("spec"))
-    if kind == "PersesDashboard" or (kind == "Dashboard" and is_of(document, "perses.dev")):
+    if (kind == "PersesDashboard" and not is_reference(document)) or (kind == "Dashboard" and is_of(document, "perses.dev")):
         return mapping(spec["config"]) if isinstance(spec.get("config"), dict) else spec
     own = kind in ("Dashboard", "EphemeralDashboard") and "apiVersion" not in document and "elements" not in spec
     return spec if own and {"panels", "layouts"} & spec.keys() else None
@@ -233,7 +234,7 @@ def read_variable(document: Json) -> Found | None:
     kind, spec = document.get("kind"), mapping(document.get("spec"))
     inner = mapping(spec["config"]) if isinstance(spec.get("config"), dict) else spec
     own = kind in ("Variable", "GlobalVariable") and "apiVersion" not in document and inner.get("kind") in ("ListVariable", "TextVariable")
-    if not own and kind not in ("PersesVariable", "PersesGlobalVariable"):
+    if not own and (kind not in ("PersesVariable", "PersesGlobalVariable") or is_reference(document)):
         return None
     identity, project, labels = metadata(document)
     items = [*_variable(scalar(at(document, "metadata", "name")) or "variable", inner, {})]

@@ -17,6 +17,7 @@ from analyzer.references.shapes import (
     at,
     first,
     is_of,
+    is_reference,
     listing,
     mapping,
     mappings,
@@ -157,6 +158,8 @@ def _rule(where: str, rule: Any, language: Language, inherited: Json) -> Iterato
 # Groups
 
 _GRAFANA_RULE = frozenset({"data", "condition", "grafana_alert"})
+_RULE_KEYS = frozenset({"alert", "record", *_EXPRESSION_KEYS})
+_RBAC_RULE = frozenset({"apiGroups", "verbs", "resources", "nonResourceURLs"})
 
 
 def _is_grafanas(rule: Json) -> bool:
@@ -164,11 +167,20 @@ def _is_grafanas(rule: Json) -> bool:
     return bool(_GRAFANA_RULE & rule.keys()) or isinstance(rule.get("record"), dict)
 
 
+def _is_rule(rule: Json) -> bool:
+    return bool(_RULE_KEYS & rule.keys()) and not _is_grafanas(rule)
+
+
+def _rules_in(groups: Any) -> list[Json]:
+    return [rule for group in mappings(groups) for rule in mappings(group.get("rules"))]
+
+
 def _are_groups(value: Any) -> bool:
-    """Whether a value is a list of rule groups, broken ones among them, and not of Grafana's."""
-    groups = mappings(value)
-    rules = [rule for group in groups for rule in mappings(group.get("rules"))]
-    return any("rules" in g for g in groups) and not (rules and all(map(_is_grafanas, rules)))
+    """Whether a value is a list of rule groups, broken ones among them, and not of Grafana's nor of Kubernetes's permissions."""
+    rules = _rules_in(value)
+    if rules:
+        return any(map(_is_rule, rules)) or not all(_is_grafanas(r) or _RBAC_RULE & r.keys() for r in rules)
+    return any("rules" in group for group in mappings(value))
 
 
 def read_groups(groups: Any, place: str = "", language: Language | None = None) -> Iterator[Item]:
@@ -247,7 +259,7 @@ def _found(document: Json, items: list[Item], identity: str, owner: str | None) 
 
 
 def _owner(groups: Any, *more: Json) -> str | None:
-    rules = [rule for group in mappings(groups) for rule in mappings(group.get("rules"))]
+    rules = _rules_in(groups)
     return owner_of(*more, *(mapping(g.get("labels")) for g in mappings(groups)), *(mapping(r.get("labels")) for r in rules))
 
 
@@ -276,7 +288,9 @@ def read_rules_api(document: Json) -> Found | None:
 def read_ruler_map(document: Json) -> Found | None:
     """What the ruler of Mimir, Cortex and Loki lists: groups by namespace, or by tenant and namespace."""
     spaces = list(_spaces(document, 2))
-    if not any(_are_groups(groups) for _, groups in spaces) or not all(isinstance(groups, list) for _, groups in spaces):
+    if not any(_is_rule(rule) for _, groups in spaces for rule in _rules_in(groups)) or not all(
+        isinstance(groups, list) for _, groups in spaces
+    ):
         return None
     items = [item for name, groups in spaces for item in read_groups(groups, name)]
     return _found(document, items, spaces[0][0] if len(spaces) == 1 else "", spaces[0][0] if len(spaces) == 1 else None)
@@ -297,7 +311,7 @@ _RULE_KINDS = frozenset({"PrometheusRule", "VMRule", "Rules", "ClusterRules", "G
 
 def read_rule_resource(document: Json) -> Found | None:
     """A Kubernetes resource with `spec.groups`: of a known kind even when broken, of any kind when its groups hold rules."""
-    if "apiVersion" not in document or "kind" not in document:
+    if "apiVersion" not in document or "kind" not in document or is_reference(document):
         return None
     groups, kind = at(document, "spec", "groups"), document.get("kind")
     known = isinstance(kind, str) and kind in _RULE_KINDS
@@ -305,7 +319,7 @@ def read_rule_resource(document: Json) -> Found | None:
         return None
     identity, namespace, labels = metadata(document)
     items: list[Item] = [*read_groups(groups, language="logql" if is_of(document, "loki.grafana.com") else None)]
-    if "groups" not in mapping(document.get("spec")):
+    if "groups" not in mapping(document.get("spec")) and document.get("spec") != {}:
         items.append(unread("spec", document.get("spec"), f"{kind} without groups"))
     return _found(document, items, identity, _owner(groups, labels) or namespace)
 
@@ -325,6 +339,14 @@ def _is_azures(resource: Json) -> bool:
 
 
 # Configs
+
+
+def read_rule_tests(document: Json) -> Found | None:
+    """Unit tests for promtool: what they evaluate, they evaluate over series that they make up."""
+    tests = mappings(document.get("tests"))
+    if not any({"input_series", "alert_rule_test", "promql_expr_test"} & test.keys() for test in tests):
+        return None
+    return Found("rule_tests", "", "Rule unit tests", ())
 
 
 def read_prometheus_config(document: Json) -> Found | None:
@@ -412,6 +434,7 @@ READERS: tuple[JsonReader, ...] = (
     read_rule_file,
     read_ruler_map,
     read_azure_rule_group,
+    read_rule_tests,
     read_prometheus_config,
     read_scrape_resource,
     read_alertmanager_config,

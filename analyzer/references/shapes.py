@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, cast
 
-from analyzer.references.queries import Item, Json, Query, Unread
+from analyzer.references.queries import Item, Json, Unread
 
 MAX_TEXT = 2_000
 """CONTRACTS: `not_understood.text` is at most this long."""
@@ -141,11 +141,13 @@ def metadata(document: Json) -> tuple[str, str | None, Json]:
     return (f"{namespace}/{name}" if namespace and name else name), namespace, mapping(meta.get("labels"))
 
 
+def is_reference(document: Json) -> bool:
+    """Whether a resource is only mentioned: a kind and a name without a `spec`, as in an owner, a target or a list of what to delete."""
+    return "spec" not in document and not any(True for _ in overlooked(document, ()))
+
+
 def is_of(document: Json, group: str, *kinds: str) -> bool:
     """Whether a resource is of an API group (`n9` of `n9/v1alpha`, `keda.sh` of `keda.sh/v1`) and one of the kinds; none: any kind."""
     version, kind = document.get("apiVersion"), document.get("kind")
-    return isinstance(version, str) and version.split("/")[0] == group and (not kinds or kind in kinds)
-
-
-def queries_of(items: Collection[Item]) -> list[Query]:
-    return [item for item in items if isinstance(item, Query)]
+    said = isinstance(version, str) and version.split("/")[0] == group and (not kinds or kind in kinds)
+    return said and not is_reference(document)

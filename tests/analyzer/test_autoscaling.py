@@ -107,7 +107,7 @@ def test_queues_databases_and_clocks_read_no_telemetry(kind: str) -> None:
             None,
         ),
         (resource("argoproj.io/v1alpha1", "AnalysisTemplate", {"metrics": [{"name": "my_count"}]}), {"my_count"}),
-        (resource("argoproj.io/v1alpha1", "AnalysisTemplate", {}), None),
+        (resource("argoproj.io/v1alpha1", "AnalysisTemplate", {"metric": []}), None),
         (
             resource(
                 "flagger.app/v1beta1", "MetricTemplate", {"provider": {"type": "cloudwatch"}, "query": '[{"MetricName": "my_count"}]'}

@@ -217,6 +217,8 @@ def test_a_broken_dashboard_is_said(document: Any) -> None:
         {"apiVersion": "dashboard.grafana.app/v2beta1", "kind": "Dashboard", "spec": {"elements": {}, "layout": {}, "panels": {}}},
         {"kind": "Dashboard", "spec": {"elements": {}}},
         {"kind": "PersesDatasource", "spec": {}},
+        {"kind": "PersesDashboard", "name": "persesdashboards.perses.dev", "version": "v1alpha1"},
+        {"apiVersion": "perses.dev/v1alpha1", "kind": "PersesDashboard", "metadata": {"name": "to-delete"}},
         {"kind": "GlobalDatasource", "spec": {"plugin": {}}},
         {"kind": "Variable", "spec": {"type": "x"}},
         {"panels": [], "title": "x"},

@@ -154,7 +154,13 @@ def test_what_is_broken_is_said_with_the_names_it_may_hold(document: Any, touche
 
 @pytest.mark.parametrize(
     "document",
-    [{"groups": []}, {"groups": None}, {"groups": [{"name": "g", "rules": None}]}, {"status": "success", "data": {"groups": []}}],
+    [
+        resource("PrometheusRule", "monitoring.coreos.com", {}),
+        {"groups": []},
+        {"groups": None},
+        {"groups": [{"name": "g", "rules": None}]},
+        {"status": "success", "data": {"groups": []}},
+    ],
 )
 def test_no_rules_are_no_rules(document: Any) -> None:
     found = read_(document)
@@ -178,8 +184,14 @@ GRAFANAS = {
         GRAFANAS,
         {"apiVersion": 1, "groups": [{"rules": [{"record": {"metric": "m", "from": "A"}, "data": []}]}]},
         {"apiVersion": "rbac/v1", "kind": "ClusterRole", "rules": [{"verbs": ["get"]}]},
+        {
+            "clusterPermissions": [{"serviceAccountName": "a", "rules": [{"apiGroups": [""], "verbs": ["get"]}]}],
+            "deployments": [{"name": "d"}],
+        },
+        {"groups": [{"name": "g", "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]}]},
         {"apiVersion": "monitoring.coreos.com/v1", "kind": "ServiceMonitor", "spec": {"endpoints": [{"port": "http", "path": "/metrics"}]}},
         {"title": "board", "panels": []},
+        {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "metadata": {"name": "to-delete"}},
     ],
 )
 def test_documents_of_other_kinds_are_left_to_others(document: Any) -> None:
@@ -366,6 +378,13 @@ def test_an_alertmanagers_config_is_known_and_reads_no_metrics(document: Any) ->
     found = read_(document)
     assert found is not None
     assert (found.kind, found.items) == ("alertmanager_config", ())
+
+
+def test_unit_tests_of_rules_read_nothing() -> None:
+    tests = [{"input_series": [{"series": "up", "values": "1"}], "promql_expr_test": [{"expr": "up", "eval_time": "1m"}]}]
+    found = read_({"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": tests})
+    assert found is not None
+    assert (found.kind, found.items) == ("rule_tests", ())
 
 
 # Properties
