@@ -110,7 +110,7 @@ renamed: LABEL EQ (STRING | LABEL)
 unwrap: UNWRAP LABEL ("(" LABEL ")")?
 drop: DROP _picked ("," _picked)*
 keep: KEEP _picked ("," _picked)*
-_picked: matcher | variable
+_picked: matcher | LABEL
 filter: _comparison ((AND | OR | ",")? _comparison)*
 _comparison: "(" filter ")" | compared | variable
 compared: LABEL (EQ | EQ2 | NEQ | RE | NRE | COMPARE) (STRING | LABEL | SIGN? NUMBER | IP "(" STRING ")")
@@ -212,11 +212,12 @@ class _Actions(Transformer[Any, Any]):
         return _read(children[-1])
 
     def drop(self, children: list[Any]) -> _Labels:
-        # A label that is dropped whole decides nothing: it is as if it were not there.
-        return _Labels(named=_together(children).named, dropped=_together(children).named)
+        # A label that is dropped whole decides nothing: it is as if it were not there. One that is dropped by its value does.
+        whole = _names(children)
+        return _together([*children, _Labels(whole, dropped=frozenset(name for name in whole if not variables_in(name)))])
 
     def keep(self, children: list[Any]) -> _Labels:
-        return _together(children)
+        return _together([*children, *map(_read, _names(children))])
 
 
 def _read(label: str) -> _Labels:

@@ -105,8 +105,9 @@ class _Actions(Transformer[Any, Any]):
         return _named(children, _filters(children))
 
     def call(self, children: list[Any]) -> _Named:
-        inner = _named(children[1:], _first_variable(children[1:]))
-        return _Named(inner.names, inner.unknown, str(children[0]))
+        function = str(children[0])
+        inner = _named(children[1:], _first_variable(children[1:]) if function in _METRICS else None)
+        return _Named(inner.names, inner.unknown, function)
 
     def by(self, children: list[Any]) -> _Named:
         # A variable here is the name of an attribute: it is looked up among the document's variables.
@@ -135,7 +136,7 @@ def _filters(children: list[Any]) -> str | None:
 
 
 def _first_variable(children: list[Any]) -> str | None:
-    """A function's first argument is what it measures; a variable elsewhere is a number."""
+    """The first argument of a function of metrics is what it measures; a variable elsewhere is a number."""
     first = children[0] if children else None
     return str(first) if isinstance(first, Token) and first.type == "VARIABLE" else None
 
