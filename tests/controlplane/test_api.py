@@ -21,6 +21,7 @@ from controlplane.store import SqlStore
 from flowgate.errors import Broken
 from flowgate.ids import DEFAULT_ORG, GatewayId, OrgId
 from tests.analyzer.store import MINUTE, T0, Store
+from tests.controlplane.standin import Grafana, Server, dashboard
 
 pytestmark = pytest.mark.binary
 ROOT = Path(__file__).resolve().parents[2]
@@ -222,7 +223,7 @@ def test_a_saving_that_cannot_be_told_says_why(api: Api) -> None:
 
 ROUTES = [
     ("GET", "/gateways"), ("POST", "/gateways"), ("GET", "/gateways/x"), ("GET", "/gateways/x/effective-config"),
-    ("GET", "/groups/default/base-config"), ("PUT", "/groups/default/base-config"), ("GET", "/usage"), ("PUT", "/usage/x"), ("DELETE", "/usage/x"),
+    ("GET", "/groups/default/base-config"), ("PUT", "/groups/default/base-config"), ("GET", "/usage"), ("GET", "/usage/report"), ("PUT", "/usage/x"), ("DELETE", "/usage/x"),
     ("POST", "/sources"), ("GET", "/sources"), ("GET", "/sources/x"), ("PATCH", "/sources/x"), ("DELETE", "/sources/x"), ("POST", "/sources/x/fetch"),
     ("GET", "/price-book"), ("PUT", "/price-book"), ("GET", "/traffic"), ("POST", "/analyses"), ("GET", "/analyses"), ("GET", "/analyses/x"),
     ("POST", "/waivers"), ("POST", "/templates"), ("GET", "/templates"), ("POST", "/templates/x/versions"), ("GET", "/templates/x/versions/1"),
@@ -333,6 +334,21 @@ def test_a_source_that_cannot_be_fetched_says_why_and_turns_advice_into_cannot_t
     assert [b["document"] for b in analysis["blind_spots"] if b["kind"] == "hiding"] == ["s"]
     assert api.http.delete("/api/v1/sources/s").status_code == 204
     assert {f["verdict"] for f in api.analysis()["findings"] if f["signal"] == "metrics"} == {"A"}
+
+
+def test_what_a_live_grafana_reads_is_used_and_its_path_says_where(api: Api) -> None:
+    with Server(Grafana({"uid1": dashboard("uid1", "idle_metric")}, token="glsa_x")) as server:
+        api.post("/sources", {**SOURCE, "url": server.url, "token": "glsa_x", "tenant": "1"})
+        for _ in range(200):
+            source = api.get("/sources/s")
+            if source["last_fetch"]:
+                break
+            time.sleep(0.05)
+    assert (source["state"], source["last_fetch"]["error"], source["last_fetch"]["failed"]) == ("good", None, [])
+    assert 0 <= source["age_seconds"] < 60
+    used = {u["metric"]: [e["document"] for e in u["read_by"]] for u in api.analysis()["used"]}
+    assert used["idle_metric"] == ["s/grafana/dashboards/uid1.json"]
+    assert set(used) == {"used_metric", "idle_metric"}
 
 
 def test_the_database_is_its_owners_alone(api: Api) -> None:
