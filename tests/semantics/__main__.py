@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.semantics.claims import Claim, claims_of
 from tests.semantics.corpus import EXAMPLES, ROOT, SAMPLES, expressions_under
-from tests.semantics.fuzz import random_claims
+from tests.semantics.fuzz import random_claims, random_composed_claims
 from tests.semantics.judge import Case, Verdict, judged
 from tests.semantics.merging import merges
 from tests.semantics.promtool import BINARY
@@ -53,7 +53,9 @@ def _asked(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.semantics", description=__doc__)
     parser.add_argument("--claims", type=int, default=500, help="claims over the examples and samples")
     parser.add_argument("--data-sets", type=int, default=5, help="data sets for each of them")
-    parser.add_argument("--random", type=int, default=3000, help="claims over random expressions, a data set each")
+    parser.add_argument(
+        "--random", type=int, default=3000, help="claims over random expressions, a data set each; a tenth as many through recording rules"
+    )
     parser.add_argument("--edges", type=int, default=100, help="claims also tried where inputs begin and end in windows: told, not judged")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
@@ -68,9 +70,10 @@ def _parts(asked: argparse.Namespace) -> Iterator[tuple[str, bool, list[Case]]]:
     chosen = chosen_of(written, asked.claims, asked.seed)
     corpus = [Case(claim, asked.seed + k) for claim in chosen for k in range(asked.data_sets)]
     drawn = [Case(claim, asked.seed) for claim in random_claims(asked.seed, asked.random)]
-    counters = [Case(c, asked.seed) for c in written if "counter" in c.kinds][: asked.edges]
+    counters = [Case(c, asked.seed) for c in chosen_of([c for c in written if "counter" in c.kinds], asked.edges, asked.seed)]
     shard, shards = map(int, asked.shard.split("/"))
-    for kind, exact, cases in (("claims", True, corpus), ("random", True, drawn), ("edges", False, counters)):
+    through = [Case(claim, asked.seed) for claim in random_composed_claims(asked.seed, asked.random // 10)]
+    for kind, exact, cases in (("claims", True, corpus), ("random", True, drawn), ("recorded", True, through), ("edges", False, counters)):
         ours = cases[shard - 1 :: shards]
         for start in range(0, len(ours), BATCH):
             yield f"{kind} seed {asked.seed} part {shard}/{shards} from {start} of {len(ours)}", exact, ours[start : start + BATCH]
@@ -84,6 +87,8 @@ def _part(name: str, exact: bool, cases: list[Case], workers: int) -> int:
     began = time.monotonic()
     verdicts = judged(cases, workers, exact)
     print(f"{name}: {told(verdicts)}; {time.monotonic() - began:.0f} s", flush=True)
+    if not exact:
+        print(f"  not judged: {_apart(verdicts)}", flush=True)
     wrong = false_of(verdicts) if exact else []
     for verdict in wrong:
         print(verdict.told(), flush=True)
@@ -102,6 +107,17 @@ def told(verdicts: Sequence[Verdict]) -> str:
     tried = [v.power for v in verdicts if v.power is not None]
     power = f"{sum(tried)} of {len(tried)} removals of a needed label noticed ({sum(tried) / max(len(tried), 1):.0%})"
     return f"{len(verdicts)} cases, {len(shows)} show something, {merging} merge something, {differ} differ, {ties} tied; {power}"
+
+
+def _apart(verdicts: Sequence[Verdict]) -> str:
+    """How far values are apart where inputs begin, end or are not heard inside a window."""
+    shares = sorted(share for v in verdicts for share in v.apart())
+    if not shares:
+        return "no values"
+    far = [s for s in shares if s > 1e-9]
+    median, high = (far[len(far) // 2], far[len(far) * 9 // 10]) if far else (0.0, 0.0)
+    equal = (len(shares) - len(far)) / len(shares)
+    return f"{equal:.0%} of {len(shares)} values equal; the others apart by {median:.1%} (median), {high:.1%} (nine of ten), {shares[-1]:.0%} (most)"
 
 
 if __name__ == "__main__":

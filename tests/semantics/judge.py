@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.semantics.claims import Claim, tree_of
@@ -49,6 +50,11 @@ class Verdict:
         pairs = zip(self.original, self.merged, strict=True)
         return all(isinstance(a, str) or (not isinstance(b, str) and _values(a) == _values(b)) for a, b in pairs)
 
+    def apart(self) -> list[float]:
+        """How far each value moved, as a share of the larger one; 1 where it is missing before or after."""
+        pairs = zip(self.original or (), self.merged or (), strict=True)
+        return [share for a, b in pairs if not isinstance(a, str) and not isinstance(b, str) for share in _shares(a, b)]
+
     def told(self) -> str:
         """Everything that is needed to see the difference by hand."""
         if self.world is None or self.original is None or self.merged is None:
@@ -66,6 +72,15 @@ class Verdict:
 
 def _values(samples: Mapping[Labels, float]) -> list[float]:
     return sorted(float(f"{value:.9g}") for value in samples.values())
+
+
+def _shares(before: Mapping[Labels, float], after: Mapping[Labels, float]) -> Iterator[float]:
+    for labels in before.keys() | after.keys():
+        a, b = before.get(labels), after.get(labels)
+        if a is None or b is None:
+            yield 1.0
+        elif math.isfinite(a) and math.isfinite(b):
+            yield abs(a - b) / max(abs(a), abs(b), 1e-300)
 
 
 def _alike(before: Outcomes, after: Outcomes) -> bool:

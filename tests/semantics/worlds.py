@@ -218,6 +218,8 @@ class Nature:
     positive: bool
     resets: bool
     deaths: bool
+    far: bool
+    """Counters start far from zero, as the exact regime asks; else near it, as processes do."""
     gone: bool
     """All of its series end before anything is looked at: `absent` has something to say."""
     scale: Callable[[random.Random], float]
@@ -227,13 +229,15 @@ class Nature:
 def _nature(name: str, ours: Sequence[Reading], plan: Plan, rng: random.Random) -> Nature:
     kinds = plan.subject.kinds if name == plan.subject.metric else frozenset[str]()
     positive = "non_zero" in plan.subject.kinds
-    ranged = any(r.ranged for r in ours)
+    # What is recorded may be read over a window by whoever reads the record.
+    ranged = any(r.ranged for r in (plan.readings if "recorded" in kinds else ours))
     return Nature(
         kind=_kind(name, ours, kinds, rng),
         steady=plan.exact and (ranged or "alive" in kinds),
         positive=positive,
         resets="no_reset" not in kinds,
         deaths="no_reset" not in kinds,
+        far=plan.exact,
         gone=any(f.startswith("absent") for r in ours for f in r.functions) and rng.random() < 0.6,
         scale=_scale(plan, positive, rng),
         moves=rng.random() < 0.6,
@@ -315,11 +319,11 @@ def _counters(count: int, nature: Nature, total: int, rng: random.Random) -> lis
 
 def _counter(size: float, nature: Nature, resets: frozenset[int], total: int, rng: random.Random) -> list[float]:
     idle = not nature.positive and rng.random() < 0.1
-    value = rng.randint(50, 100) * size
+    value = rng.randint(*((50, 100) if nature.far else (0, 3))) * size
     column = [value]
     for tick in range(1, total):
         gain = 0.0 if idle else rng.randint(int(nature.positive), 8) * size / 8
-        value = min(rng.randint(10, 20) * size, value / 2) if tick in resets else value + gain
+        value = min(rng.randint(*((10, 20) if nature.far else (0, 1))) * size, value / 2) if tick in resets else value + gain
         column.append(value)
     return column
 
