@@ -421,13 +421,18 @@ def usage_digest(documents: Sequence[tuple[str, str]]) -> str:
     """Stands for everything that is read: any change of any document changes it, of a query log any query that is new in it."""
     digest = hashlib.sha256()
     for path, text in documents:
-        said = json.dumps(querylog.stable(text)) if _QUERY_LOG.search(path) else text
+        said = json.dumps(_queries(text)) if _EXECUTED.search(path) else text
         for part in (path.encode(errors="surrogatepass"), said.encode(errors="surrogatepass")):
             digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()
 
 
-_QUERY_LOG = re.compile(r"/query_log/[0-9]+\.log$")
+def _queries(text: str) -> list[str]:
+    """What was queried, whenever and however often."""
+    return querylog.names(text) or querylog.stable(text)
+
+
+_EXECUTED = re.compile(r"/query_log/[0-9]+\.log$|/victoriametrics/metric_names_stats\.json$")
 
 
 def _no_longer_advised(work: UnitOfWork, org: OrgId, actions: Sequence[Action], now: datetime) -> list[Problem]:

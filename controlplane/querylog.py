@@ -208,6 +208,17 @@ def counted(line: str, count: int) -> str:
     return f"{line} {COUNT}={count}"
 
 
+def names(text: str) -> list[str]:
+    """The names that VictoriaMetrics' statistics say were queried; none of any other text."""
+    try:
+        value: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    records = _at(value, "records")
+    found = cast("list[Any]", records) if isinstance(records, list) else []
+    return sorted(str(_at(r, "metricName")) for r in found if _at(r, "queryRequestsCount"))
+
+
 def stable(text: str) -> list[str]:
     """The distinct queries of a document, whenever and however often they ran."""
     return sorted({key_of(line) or line for line in text.splitlines()})

@@ -3,7 +3,8 @@
 One document that cannot be fetched is named and the rest goes on; a list that cannot be fetched whole makes the attempt not `ok`, because
 then nobody knows what else exists. What changes without anybody changing a query (states of alerts, times of evaluation) is left out, so
 that the same rules are the same text. Paths: `grafana/dashboards/UID.json`, `grafana/library-elements/UID.json`,
-`grafana/alert-rules/FOLDER/GROUP.json`, `grafana/datasources.json`, `prometheus/rules/FILE.json`, `mimir/rules.yaml`, `query_log/N.log`.
+`grafana/alert-rules/FOLDER/GROUP.json`, `grafana/datasources.json`, `prometheus/rules/FILE.json`, `mimir/rules.yaml`,
+`victoriametrics/metric_names_stats.json`, `query_log/N.log`.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class LiveSources:
         return Outbound(source.url, headers, self.limits, auth, self.resolver)
 
 
-_TENANT = {"grafana": "x-grafana-org-id", "mimir": "x-scope-orgid", "prometheus": "x-scope-orgid"}
+_TENANT = {"grafana": "x-grafana-org-id", "mimir": "x-scope-orgid", "prometheus": "x-scope-orgid", "victoriametrics": "x-scope-orgid"}
 
 
 class Basket:
@@ -328,7 +329,7 @@ async def _permissions(http: Outbound, basket: Basket) -> None:
         basket.note("its token may read dashboards by name only, not `folders:*`: there may be others that it does not see")
 
 
-# --- Prometheus, Thanos, vmalert, Mimir, Cortex --------------------------------------------------------------------------------------------
+# --- Prometheus, Thanos, vmalert, Mimir, Cortex, VictoriaMetrics --------------------------------------------------------------------------------------------
 
 
 async def read_prometheus(http: Outbound, source: Source, basket: Basket) -> None:
@@ -423,8 +424,20 @@ def _without(value: Mapping[str, Any]) -> Json:
     return {k: v for k, v in value.items() if k not in _VOLATILE}
 
 
+async def read_victoriametrics(http: Outbound, source: Source, basket: Basket) -> None:
+    """The names that were queried, with counts, since the server tracks them; the server's own limit is 1,000, so all are asked for."""
+    path = f"{source.prefix or ''}/api/v1/status/metric_names_stats"
+    answer = mapping(await http.json(path, limit=http.limits.page * http.limits.pages), path)
+    records = listing(answer.get("records"), path)
+    total = _count(answer.get("statsCollectedRecordsTotal"), len(records))
+    basket.put("victoriametrics/metric_names_stats.json", dumped(answer))
+    if len(records) < total:
+        raise Refused(f"{path}: {len(records)} of {total} names")
+
+
 _READERS: Mapping[str, Callable[[Outbound, Source, Basket], Awaitable[None]]] = {
     "grafana": read_grafana,
     "prometheus": read_prometheus,
     "mimir": read_mimir,
+    "victoriametrics": read_victoriametrics,
 }

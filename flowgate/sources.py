@@ -14,8 +14,11 @@ from flowgate.errors import Invalid, Problem
 from flowgate.ids import OrgId
 
 SourceId = NewType("SourceId", str)
-SourceKind = Literal["grafana", "prometheus", "mimir", "query_log"]
-"""`prometheus`: also Thanos and vmalert, which serve the same rules API. `mimir`: also Cortex. `query_log`: a file on the control plane's machine."""
+SourceKind = Literal["grafana", "prometheus", "mimir", "victoriametrics", "query_log"]
+"""`prometheus`: also Thanos and vmalert, which serve the same rules API. `mimir`: also Cortex. `victoriametrics`: how often each metric was
+queried. `query_log`: a file on the control plane's machine."""
+EXECUTED: frozenset[SourceKind] = frozenset({"victoriametrics", "query_log"})
+"""Kinds that say what was run, and not only what is written."""
 KINDS: tuple[SourceKind, ...] = get_args(SourceKind)
 Fault = Literal["theirs", "later", "ours"]
 """Whose a failure is. `theirs`: it needs a person (token, address, permission). `later`: trying again may help. `ours`: this machine."""
@@ -239,4 +242,4 @@ def age_text(age: timedelta) -> str:
 
 def reads_executed_queries(sources: Iterable[Source], histories: Mapping[SourceId, History], now: datetime) -> bool:
     """Whether a source of executed queries is connected and seen: without one, every verdict's risk is a step higher."""
-    return any(s.kind == "query_log" and state_of(s, histories.get(s.id, NEVER), now) in ("good", "partial") for s in sources)
+    return any(s.kind in EXECUTED and state_of(s, histories.get(s.id, NEVER), now) in ("good", "partial") for s in sources)

@@ -233,6 +233,21 @@ class Prometheus:
         return as_json({"status": "success", "data": data, **({"warnings": list(self.warnings)} if self.warnings else {})})
 
 
+@dataclass
+class VictoriaMetrics:
+    """Statistics of the names that were queried; `most` is a limit of its own."""
+
+    counts: dict[str, int] = field(default_factory=lambda: {"up": 3, "never": 0, "down": 1})
+    most: int = 1000
+
+    def __call__(self, path: str, query: Query, headers: Mapping[str, str]) -> Reply:
+        if path != "/api/v1/status/metric_names_stats":
+            return Reply(400, b"unsupported path")
+        records = [{"metricName": n, "queryRequestsCount": c, "lastRequestTimestamp": int(time.time())} for n, c in self.counts.items()]
+        shown = records[: min(self.most, int(query.get("limit", 1000)))]
+        return as_json({"status": "success", "statsCollectedSince": 1, "statsCollectedRecordsTotal": len(records), "records": shown})
+
+
 RULES_YAML = b"team-a:\n- name: g\n  rules:\n  - {alert: A, expr: up == 0}\n"
 
 

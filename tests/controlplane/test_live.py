@@ -31,12 +31,13 @@ from flowgate.ids import DEFAULT_ORG, OrgId
 from flowgate.money import Price, PriceBook, Volume
 from flowgate.sources import KINDS, STALE, Fetched, Source, SourceId, SourceKind
 from flowgate.telemetry import Kind, Window
-from tests.controlplane.standin import Grafana, Mimir, Prometheus, Reply, Server
+from tests.controlplane.standin import Grafana, Mimir, Prometheus, Reply, Server, VictoriaMetrics
 from tests.fakes import MemoryStore
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 S = SourceId("s")
+NAMES = "/api/v1/status/metric_names_stats"
 LIMITS = Limits(connect=2, read=1, request=2, total=20, tries=1, page=2, in_a_row=9)
 BOOK = PriceBook("b", 1, "USD", Price(Decimal("0.01"), "prom_series"), None, None)
 PROFILE = Profile(
@@ -97,7 +98,7 @@ class World:
         asyncio.run(handlers.fetch_source(self.tools, DEFAULT_ORG, S))
 
     def fail(self) -> None:
-        paths = {"grafana": "/api/search", "prometheus": "/api/v1/rules", "mimir": "/prometheus/config/v1/rules"}
+        paths = {"grafana": "/api/search", "prometheus": "/api/v1/rules", "mimir": "/prometheus/config/v1/rules", "victoriametrics": NAMES}
         if self.kind == "query_log":
             (self.folder / "q.log").rename(self.folder / "gone.log")
         else:
@@ -135,8 +136,8 @@ def one_parser(parser: analyzer.PromqlWorker, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(params=KINDS)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    answer = {"grafana": Grafana(), "prometheus": Prometheus(), "mimir": Mimir(), "query_log": lambda *_: Reply(404)}[request.param]
-    with Server(answer) as server:
+    answer = {"grafana": Grafana(), "prometheus": Prometheus(), "mimir": Mimir(), "victoriametrics": VictoriaMetrics()}.get(request.param)
+    with Server(answer or (lambda *_: Reply(404))) as server:
         yield World(request.param, server, tmp_path)
 
 

@@ -23,7 +23,18 @@ from controlplane.sources import LiveSources
 from flowgate.errors import Invalid
 from flowgate.ids import OrgId
 from flowgate.sources import Fetched, Source, SourceId, SourceKind
-from tests.controlplane.standin import RULES_YAML, Grafana, Mimir, Prometheus, Reply, Server, as_json, dashboard, rule_group
+from tests.controlplane.standin import (
+    RULES_YAML,
+    Grafana,
+    Mimir,
+    Prometheus,
+    Reply,
+    Server,
+    VictoriaMetrics,
+    as_json,
+    dashboard,
+    rule_group,
+)
 
 LIMITS = Limits(
     connect=2,
@@ -251,6 +262,30 @@ def test_yaml_whose_end_is_not_known_is_not_taken(mimir: Server) -> None:
     assert (got.documents, got.fault) == ((), "theirs")
 
 
+def test_the_names_that_a_victoriametrics_saw_queried_are_one_document() -> None:
+    with Server(VictoriaMetrics()) as server:
+        got = fetch("victoriametrics", server.url)
+    assert (got.ok, paths(got)) == (True, ["victoriametrics/metric_names_stats.json"])
+    assert [r["metricName"] for r in json.loads(got.documents[0][1])["records"]] == ["up", "never", "down"]
+
+
+def test_names_that_are_cut_off_are_not_known_whole() -> None:
+    with Server(VictoriaMetrics(most=2)) as server:
+        got = fetch("victoriametrics", server.url)
+    assert "2 of 3 names" in str(got.error)
+
+
+def test_the_digest_of_names_changes_with_a_name_that_was_not_queried_before() -> None:
+    from controlplane.handlers import usage_digest
+
+    def digest(**counts: int) -> str:
+        with Server(VictoriaMetrics(counts)) as server:
+            return usage_digest([(f"s/{p}", t) for p, t in fetch("victoriametrics", server.url).documents])
+
+    assert digest(up=1, down=2, idle=0) == digest(down=9, up=7, idle=0)
+    assert digest(up=1, idle=0) != digest(up=1, idle=1)
+
+
 # --- one failure at a time --------------------------------------------------------------------------------------------------------------
 
 BOMB = gzip.compress(b"[" + b" " * 10_000_000 + b"]")
@@ -296,6 +331,7 @@ LISTS: list[tuple[SourceKind, str]] = [
     ("grafana", "/api/library-elements"),
     ("prometheus", "/api/v1/rules"),
     ("mimir", "/prometheus/config/v1/rules"),
+    ("victoriametrics", "/api/v1/status/metric_names_stats"),
 ]
 NOT_A_FAULT = {("/api/library-elements", "404"), *(("/prometheus/config/v1/rules", n) for n in ("403", "404"))}
 YAML = {"empty", "html", "cut off", "another shape", "a list of other things", "deep"}
@@ -303,7 +339,7 @@ YAML = {"empty", "html", "cut off", "another shape", "a list of other things", "
 
 
 def serves(kind: SourceKind) -> Server:
-    return Server({"grafana": Grafana(), "prometheus": Prometheus(), "mimir": Mimir()}[kind])
+    return Server({"grafana": Grafana(), "prometheus": Prometheus(), "mimir": Mimir(), "victoriametrics": VictoriaMetrics()}[kind])
 
 
 @pytest.mark.parametrize("name", FAULTS)
