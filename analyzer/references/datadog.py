@@ -548,6 +548,8 @@ def _plain(place: Place, text: str, source: str, about: _Document) -> Iterator[I
         yield about.query(place.where, text, _expression("logs", text))
     elif source or "queries" in place.path[-2:-1] or _METRIC_QUERY.search(text):
         yield about.query(place.where, text)
+        if place.value.get("semantic_mode") == "combined":
+            yield Unread(place.where, text, "read together with the metrics that Datadog holds to be equivalent, in a table of its own")
 
 
 def _search(place: Place, source: str, about: _Document) -> Query:

@@ -163,24 +163,33 @@ RESOURCE_TYPES: Mapping[str, tuple[str, ...]] = {
     "prometheus_target": (*_TASK, "k8s.cluster.name", "k8s.namespace.name"),
 }
 """Which OTLP resource attributes make a series one of a monitored resource of this type: without them it becomes one of another."""
-
-
-def _attributes_of(types: tuple[_Type, ...] | None) -> frozenset[str]:
-    """The attributes behind a test of `resource.type`; of a test that is not for equality, those of all types."""
-    if types is None or any(t.test != "is" for t in types):
-        return frozenset(attribute for made_of in RESOURCE_TYPES.values() for attribute in made_of)
-    return frozenset(attribute for t in types for attribute in RESOURCE_TYPES.get(t.value, ()))
+_ALL_ATTRIBUTES = frozenset(attribute for made_of in RESOURCE_TYPES.values() for attribute in made_of)
 
 
 @dataclass(frozen=True, slots=True)
 class _Filter:
-    """A part of a filter: tests of the metric's type (None: it has none), labels, and why labels may be more than these."""
+    """A part of a filter: tests of the metric's type (None: it has none), types of resource that hold for all series (empty: any),
+    labels, and why labels may be more than these."""
 
     types: tuple[_Type, ...] | None = None
+    resources: frozenset[str] = frozenset()
     labels: frozenset[str] = frozenset()
     attributes: frozenset[str] = frozenset()
     unknown: str | None = None
     variables: frozenset[str] = frozenset()
+
+
+_HOLD_CUSTOM_METRICS = frozenset([*RESOURCE_TYPES, "global", "gke_container", "dataflow_job", "cloud_run_job", "consul_service"])
+"""Types of resource that metrics of users may have (cloud.google.com/monitoring/custom-metrics/creating-metrics). All others hold
+Google's own metrics alone."""
+
+
+def _of_resource(types: tuple[_Type, ...] | None) -> _Filter:
+    """A test of `resource.type`. One that is not for equality may mean every type."""
+    if types is None or any(t.test != "is" or variables_in(t.value) for t in types):
+        return _Filter(attributes=_ALL_ATTRIBUTES)
+    values = frozenset(t.value for t in types)
+    return _Filter(resources=values, attributes=frozenset(a for value in values for a in RESOURCE_TYPES.get(value, ())))
 
 
 def _label(path: str) -> _Filter:
@@ -191,7 +200,7 @@ def _label(path: str) -> _Filter:
     if parts[0] == "group":
         return _Filter(unknown="a group's members are told by labels that the group names")
     if parts == ["resource", "type"]:
-        return _Filter(attributes=_attributes_of(None))
+        return _Filter(attributes=_ALL_ATTRIBUTES)
     if parts[0] == "project":
         return _Filter(labels=frozenset(["project_id"]))
     return _Filter(labels=frozenset([".".join(parts[2:])]) if len(parts) > 2 else frozenset())
@@ -235,7 +244,7 @@ class _Actions(Transformer[Any, Any]):
 
     def negated(self, children: list[Any]) -> _Filter:
         # What is not of a type may be of any other.
-        return replace(_joined(children), types=None)
+        return replace(_joined(children), types=None, resources=frozenset())
 
     def comparison(self, children: list[Any]) -> _Filter:
         path, operator, *values = children
@@ -243,7 +252,7 @@ class _Actions(Transformer[Any, Any]):
             case ["metric", "type"]:
                 return _Filter(_typed(str(operator), values))
             case ["resource", "type"]:
-                return _Filter(attributes=_attributes_of(_typed(str(operator), values)))
+                return _of_resource(_typed(str(operator), values))
             case _:
                 return _label(str(path))
 
@@ -273,13 +282,16 @@ def _typed(operator: str, values: list[Any]) -> tuple[_Type, ...] | None:
 
 def _joined(children: Iterable[Any]) -> _Filter:
     """Clauses together. Series are read of the types that are named: the API lists none without (`filters`, "Retrieving time series")."""
-    return functools.reduce(_and, (c for c in children if isinstance(c, _Filter)), _Filter())
+    whole = functools.reduce(_and, (c for c in children if isinstance(c, _Filter)), _Filter())
+    either = any(isinstance(c, Token) and c.type == "OR" for c in children)
+    return replace(whole, resources=frozenset()) if either else whole
 
 
 def _and(left: _Filter, right: _Filter) -> _Filter:
     types = left.types if right.types is None else right.types if left.types is None else (*left.types, *right.types)
     return _Filter(
         types,
+        left.resources | right.resources,
         left.labels | right.labels,
         left.attributes | right.attributes,
         left.unknown or right.unknown,
@@ -335,7 +347,7 @@ def _of_variable(name: str, query: Query) -> _Filter:
 def _uses(found: _Filter, query: Query) -> Iterator[Use]:
     root = query.root
     mentioned = found.labels | query.mentioned | (frozenset() if root.all_except else root.names)
-    types = (_Type("has", ""),) if found.types is None else found.types
+    types = _any_type(found) if found.types is None else found.types
     several = "the filter reads several metrics" if len(types) > 1 else None
     whole = found.unknown or several or ("every series is shown" if root.all_except else None)
     for test in dict.fromkeys(types):
@@ -346,6 +358,11 @@ def _uses(found: _Filter, query: Query) -> Iterator[Use]:
             else:
                 why = _why(found, root.names) | dict.fromkeys(_stored_with(test), "a distribution is read whole")
                 yield Use(name, False, mentioned, LabelSet(frozenset(why)), query.operator, conditions=query.conditions, why=why)
+
+
+def _any_type(found: _Filter) -> tuple[_Type, ...]:
+    """A filter without a metric's type may read any metric, unless its resources have none but Google's own."""
+    return () if found.resources and found.resources.isdisjoint(_HOLD_CUSTOM_METRICS) else (_Type("has", ""),)
 
 
 def _stored_with(test: _Type) -> tuple[str, ...]:
@@ -385,7 +402,7 @@ def _mql(query: Query) -> tuple[Use, ...] | NotUnderstood:
     if refusal or fetches != len(fetched) or len(named) < fetched.count(None) or any(variables_in(name) for name in names):
         return NotUnderstood(refusal or "MQL in which a metric's name is not found", protected(text.replace("::", " ")))
     mentioned = frozenset(_COLUMN.findall(text)) | query.mentioned
-    types = _Filter(tuple(_Type("is", name) for name in names), mentioned, unknown="MQL is not followed")
+    types = _Filter(tuple(_Type("is", name) for name in names), labels=mentioned, unknown="MQL is not followed")
     return tuple(_uses(types, query))
 
 

@@ -41,11 +41,13 @@ _UNCHANGING = frozenset(["sort", "sort_desc"])
 
 @dataclass(frozen=True, slots=True)
 class _Labels:
-    """Labels that a part of a pipeline names; `needed` are those that decide something, `dropped` are gone after it."""
+    """Labels that a part of a pipeline names; `needed` are those that decide something, `dropped` are gone after it. `whole` says
+    what reads labels that it does not name."""
 
     named: frozenset[str] = frozenset()
     needed: frozenset[str] = frozenset()
     dropped: frozenset[str] = frozenset()
+    whole: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +229,8 @@ def _read(label: str) -> _Labels:
 
 def _together(children: Iterable[Any]) -> _Labels:
     parts = [c for c in children if isinstance(c, _Labels)]
-    return _Labels(union(p.named for p in parts), union(p.needed for p in parts), union(p.dropped for p in parts))
+    whole = next((p.whole for p in parts if p.whole), None)
+    return _Labels(union(p.named for p in parts), union(p.needed for p in parts), union(p.dropped for p in parts), whole)
 
 
 def _names(children: Iterable[Any]) -> frozenset[str]:
@@ -236,14 +239,15 @@ def _names(children: Iterable[Any]) -> frozenset[str]:
 
 _TEMPLATE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _TEXT = re.compile(r"\"(?:\\.|[^\"\\])*\"|`[^`]*`")
+_ALL_FIELDS = re.compile(r"(?:^|(?<=[\s(]))\.(?:$|(?=[\s)|]))")
 _FIELD = re.compile(r"(?<![\w.)])\.([A-Za-z_]\w*)")
 
 
 def _printed(template: str) -> _Labels:
     """The labels that a Go template prints or compares."""
-    parts = _TEMPLATE.findall(unquoted(str(template)))
-    names = frozenset(field for part in parts for field in _FIELD.findall(_TEXT.sub('""', part)))
-    return _Labels(names, names)
+    parts = [_TEXT.sub('""', part) for part in _TEMPLATE.findall(unquoted(str(template)))]
+    names = frozenset(field for part in parts for field in _FIELD.findall(part))
+    return _Labels(names, names, whole="a template looks at all labels" if any(map(_ALL_FIELDS.search, parts)) else None)
 
 
 def _streams(children: Iterable[Any]) -> _Streams:
@@ -326,10 +330,9 @@ def _use(stream: _Stream, query: Query) -> Use:
     named, unknown = _resolved(stream.labels.named, query.variables)
     needed, _ = _resolved(stream.labels.needed, query.variables)
     mentioned = named | query.mentioned
-    if unknown:
-        return Use(
-            "", False, mentioned, EVERY_LABEL, why={"*": f"which label {unknown} is, is known only when the query runs"}, signal=Signal.LOGS
-        )
+    reason = f"which label {unknown} is, is known only when the query runs" if unknown else stream.labels.whole
+    if reason:
+        return Use("", False, mentioned, EVERY_LABEL, why={"*": reason}, signal=Signal.LOGS)
     demand = _shown(stream, query) | LabelSet(needed)
     why = {**dict.fromkeys(demand.names, stream.reason), **dict.fromkeys(needed, "read by the pipeline")}
     return Use("", False, mentioned, demand, stream.operator, why={"*": stream.reason} if demand.all_except else why, signal=Signal.LOGS)

@@ -136,6 +136,10 @@ NAMES = [
     ("123 && !(456 || 7)", set[str]()),
     ("min(last_1d):sum:a.b{*} - week_before(sum:a.b{*}) > 3", {"a.b"}),
     ("avg(current_1mo):a.b{*} > 1", {"a.b"}),
+    ("avg(last_10m):100 - avg:a.b{*} by {host} > 90", {"a.b"}),
+    ("sum:a.b{env:p, service:{{ .observed.composite.spec.name }}}.as_count()", {"a.b"}),
+    ("max(last_5m):avg:a.b{role:<%= role %>,status:up} by {host} > 0", {"a.b"}),
+    ("avg(last_5m):avg:a.b{host:${config.deployment.name}.machine} by {host} > 0.99", {"a.b"}),
     ("otel.system.cpu.time{*}", {"otel.system.cpu.time", "system.cpu.time"}),
     ("avg:system.load.1{*}", {"system.load.1", "system.cpu.load_average.1m"}),
 ]
@@ -438,6 +442,15 @@ def test_a_split_graph_groups_by_its_dimension() -> None:
     split_query, plain = queries(board(split, widget(requests=[{"q": "sum:c.d{*}"}])))
     assert (split_query.text, tags(known(split_query)[0])) == ("sum:a.b{*}", {"zone_x"})
     assert tags(known(plain)[0]) == set()
+
+
+def test_a_query_that_is_combined_with_equivalent_metrics_may_read_any() -> None:
+    found = read(board(widget(requests=[{"queries": [metric("sum:a.b{*}", semantic_mode="combined")]}])))
+    assert found is not None
+    query, spot = found.items
+    assert isinstance(query, Query)
+    assert isinstance(spot, Unread)
+    assert (spot.touches, spot.narrowing) == ((), False)
 
 
 SEARCHES = [

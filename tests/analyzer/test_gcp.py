@@ -135,6 +135,24 @@ def test_a_filter_by_the_type_of_resource_needs_what_makes_it_of_this_type() -> 
     assert use.demand == NO_LABEL
 
 
+@pytest.mark.parametrize(
+    ("text", "any_metric"),
+    [
+        ('resource.type="cloudsql_database" AND resource.labels.database_id="x"', False),
+        ('resource.type=one_of("cloud_function2", "https_lb_rule")', False),
+        ('resource.type="global"', True),
+        ('resource.type="k8s_container"', True),
+        ('resource.type="${x}"', True),
+        ('resource.type="cloudsql_database" OR metric.labels.x="1"', True),
+        ('NOT resource.type="cloudsql_database"', True),
+        ('resource.type!="cloudsql_database"', True),
+        ('severity="ERROR"', True),
+    ],
+)
+def test_resources_that_hold_googles_own_metrics_alone_have_none_of_otlp(text: str, any_metric: bool) -> None:
+    assert [(u.name, u.pattern) for u in uses(text)] == ([(".*", True)] if any_metric else [])
+
+
 def test_several_metrics_in_one_filter_need_every_label() -> None:
     assert all(u.demand == EVERY_LABEL for u in uses('metric.type=one_of("x.y/a", "x.y/b")', NO_LABEL, "sum"))
 

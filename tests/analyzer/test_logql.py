@@ -120,6 +120,8 @@ EVERYTHING = [
     ('{app="x", $filters}', "$filters"),
     ('{app="x"} | $stage', "$stage"),
     ('{$label="x"}', "$label"),
+    ('sum(bytes_rate({app="x"} | line_format "{{ . }}" [5m]))', "all labels"),
+    ('sum by (a) (rate({app="x"} | label_format a=`{{ index . "x" }}` [5m]))', "all labels"),
     ('sum by ($free) (rate({app="x"}[5m]))', "$free"),
     ('sum by (pre_$g) (rate({app="x"}[5m]))', "pre_$g"),
     ('sum(rate({app="x"} | ${a} = "b" [5m]))', "${a}"),

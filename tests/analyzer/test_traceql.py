@@ -52,6 +52,7 @@ SEARCHES = [
     ("{ .a } with (most_recent=true, sample=0.1)", {".a"}),
     ("service.name=foo error=true x=\"y z\" http.url=a=b", {"service.name", "error", "x", "http.url"}),
     ("0123456789abcdef0123456789ABCDEF", set[str]()),
+    ("0ae1", set[str]()),
     ("${traceId}", set[str]()),
 ]  # fmt: skip
 
