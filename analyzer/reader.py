@@ -45,7 +45,9 @@ def open_tap(path: Path | str, org: OrgId = DEFAULT_ORG) -> duckdb.DuckDBPyConne
     listed = [s for s in _manifest(root) if s["org"] == org]
     db = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
     for table in TABLES:
-        _view(db, root, table, listed)
+        _view(db, table, listed)
+    if len({s["worker"] for s in listed if s["rows"].get("points")}) > 1:
+        db.execute(f"CREATE OR REPLACE VIEW points AS {_MERGED_POINTS}")
     _segments_view(db, listed)
     db.execute("CREATE VIEW series AS SELECT DISTINCT ON (series_id) * EXCLUDE (gateway, side) FROM all_series")
     db.execute("CREATE VIEW kv AS SELECT DISTINCT kv_id, key, value, value_type FROM all_kv")
@@ -60,6 +62,30 @@ def open_tap(path: Path | str, org: OrgId = DEFAULT_ORG) -> duckdb.DuckDBPyConne
         db.execute(f"CREATE VIEW {name} AS {query}")
     return db
 
+
+WORKER = "worker_"
+_MERGED_POINTS = """
+    WITH shared AS (
+        SELECT series_id, gateway, side FROM worker_points JOIN (SELECT DISTINCT series_id FROM all_series WHERE temporality <> 'delta') USING (series_id)
+        GROUP BY ALL HAVING count(DISTINCT worker) > 1),
+    ordered AS (
+        SELECT *, lag(last) OVER own AS own_last, max(last_time) OVER before AS until, arg_max(last, last_time) OVER before AS reached
+        FROM worker_points SEMI JOIN shared USING (series_id, gateway, side)
+        WINDOW own AS (PARTITION BY series_id, gateway, side, worker ORDER BY last_time),
+               before AS (PARTITION BY series_id, gateway, side ORDER BY first_time, last_time ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)),
+    steps AS (
+        SELECT *, CASE WHEN first >= own_last THEN first - own_last ELSE coalesce(first, 0) END AS own_step,
+               CASE WHEN first >= reached THEN first - reached ELSE first END AS step,
+               CASE WHEN last >= reached THEN last - reached ELSE last END AS beyond
+        FROM ordered),
+    insides AS (SELECT *, CASE WHEN count = 1 THEN 0 WHEN own_last IS NULL OR increase < own_step THEN increase ELSE increase - own_step END AS inside FROM steps)
+    SELECT * EXCLUDE (worker) FROM worker_points ANTI JOIN shared USING (series_id, gateway, side)
+    UNION ALL BY NAME
+    SELECT * EXCLUDE (worker, increase, own_last, until, reached, own_step, step, beyond, inside),
+           coalesce(nullif(CASE WHEN until IS NULL THEN inside WHEN first_time > until THEN step + inside WHEN last_time <= until THEN 0 ELSE beyond END, 'nan'::DOUBLE), 0) AS increase
+    FROM insides"""
+"""Points of several workers. Each knew the last value that it saw itself, so the steps of a cumulative series whose points went to more than one
+overlap: they are taken anew from one row to the next. Within a bucket in which points of one series alternated between workers, a reset is not seen."""
 
 _DERIVED = {
     "series_seen": """
@@ -126,28 +152,35 @@ def _root(path: Path) -> Path:
 
 
 def _manifest(root: Path) -> list[Json]:
+    """What every worker's store lists, each with its path below the root."""
+    found = (folder for folder in (root, *sorted(root.glob(f"{WORKER}*"))) if (folder / "manifest.json").is_file())
+    return [
+        {**s, "path": str(folder / s["path"]), "worker": folder.name if folder != root else ""} for folder in found for s in _listed(folder)
+    ]
+
+
+def _listed(folder: Path) -> list[Json]:
     try:
-        segments: list[Json] = json.loads((root / "manifest.json").read_text())["segments"]
+        segments: list[Json] = json.loads((folder / "manifest.json").read_text())["segments"]
     except (ValueError, KeyError, TypeError) as error:
-        raise Broken(f"{root / 'manifest.json'} is damaged: {error}") from error
+        raise Broken(f"{folder / 'manifest.json'} is damaged: {error}") from error
     return segments
 
 
-def _view(db: duckdb.DuckDBPyConnection, root: Path, table: str, listed: list[Json]) -> None:
-    """One view over a table's files; without any file, an empty one with the same columns."""
+def _view(db: duckdb.DuckDBPyConnection, table: str, listed: list[Json]) -> None:
+    """One view over a table's files; without any file, an empty one with the same columns. `worker_points` also says whose a row is."""
     name = f"all_{table}" if table in ("series", "kv") else table
-    files = [(s, root / s["path"] / f"{table}.parquet") for s in listed if s["rows"].get(table)]
+    files = [(s, str(Path(s["path"]) / f"{table}.parquet")) for s in listed if s["rows"].get(table)]
     if not files:
         columns = ", ".join(f'NULL::{_SQL[kind]} AS "{column}"' for column, kind in TABLES[table].items())
         db.execute(f"CREATE VIEW {name} AS SELECT {columns}, NULL::VARCHAR AS gateway, NULL::VARCHAR AS side WHERE false")
         return
-    owners = {str(file): (s["gateway"], s["side"]) for s, file in files}
-    db.execute(f"CREATE TABLE files_{table} (filename VARCHAR, gateway VARCHAR, side VARCHAR)")
-    db.executemany(f"INSERT INTO files_{table} VALUES (?, ?, ?)", [[f, *owner] for f, owner in owners.items()])
-    quoted = ", ".join("'" + file.replace("'", "''") + "'" for file in owners)
-    db.execute(f"""
-        CREATE VIEW {name} AS SELECT * EXCLUDE (filename)
-        FROM read_parquet([{quoted}], filename = true) JOIN files_{table} USING (filename)""")
+    db.execute(f"CREATE TABLE files_{table} (filename VARCHAR, gateway VARCHAR, side VARCHAR, worker VARCHAR)")
+    db.executemany(f"INSERT INTO files_{table} VALUES (?, ?, ?, ?)", [[file, s["gateway"], s["side"], s["worker"]] for s, file in files])
+    quoted = ", ".join("'" + file.replace("'", "''") + "'" for _, file in files)
+    read = f"FROM read_parquet([{quoted}], filename = true) JOIN files_{table} USING (filename)"
+    db.execute(f"CREATE VIEW {name} AS SELECT * EXCLUDE (filename, worker) {read}")
+    db.execute(f"CREATE VIEW worker_{table} AS SELECT * EXCLUDE (filename) {read}")
 
 
 def _segments_view(db: duckdb.DuckDBPyConnection, listed: list[Json]) -> None:

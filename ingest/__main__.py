@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import contextlib
 import ctypes
+import fcntl
+import os
 import secrets
 import signal
 import socket
@@ -13,8 +15,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -31,6 +35,7 @@ from ingest.segments import SegmentStore
 from ingest.server import IDLE_SECONDS, Guarded, Tap, grpc_server, http_app, ticker
 from ingest.tap import Buffer, Settings
 from ingest.tokens import FileTokens
+from ingest.workers import MOST_WORKERS, Keeper, Team, die_with_parent, folder_of, left_over, usual_workers
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -51,6 +56,10 @@ class TapSettings:
     max_series: int = 2_000_000
     keep_points: bool = False
     compiled: bool = True
+    workers: int = 1
+    worker: int | None = None
+    """Which of them this process is; None: the only one, or the one that keeps the others."""
+    restarts: int = 0
 
 
 def hash_key(root: Path) -> bytes:
@@ -59,8 +68,12 @@ def hash_key(root: Path) -> bytes:
     try:
         root.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            path.touch(0o600)
-            path.write_bytes(secrets.token_bytes(32))
+            made = root / f".hash.key-{os.getpid()}"
+            made.touch(0o600)
+            made.write_bytes(secrets.token_bytes(32))
+            with contextlib.suppress(FileExistsError):  # another process was first: its key counts
+                path.hardlink_to(made)
+            made.unlink()
         return path.read_bytes()
     except OSError as error:
         raise Broken(f"{root} cannot be written: {error.strerror}") from error
@@ -77,24 +90,28 @@ def keep_memory() -> None:
 def run(settings: TapSettings) -> int:
     """Serves until SIGTERM or SIGINT. Raises `Unreachable` for a taken port and `Broken` for a folder that cannot be written."""
     keep_memory()
-    key = hash_key(settings.data)
-    sock = _listen(settings.http, "OTLP/HTTP")
-    store = SegmentStore.open(settings.data, settings.bucket_seconds)
+    key, team = hash_key(settings.data), _team(settings)
+    sock = _listen(settings.http, "OTLP/HTTP", shared=team is not None)
+    store = SegmentStore.open(folder_of(settings.data, settings.worker or 0), settings.bucket_seconds)
+    others = [] if settings.worker else [SegmentStore.open(f, settings.bucket_seconds) for f in left_over(settings.data, settings.workers)]
     limits, bounds = Limits(past_seconds=round(settings.retention_hours * 3600)), Settings(bucket_seconds=settings.bucket_seconds)
     tap = Tap(
         Library(Decoder(key, limits), Buffer(bounds)),
         store,
         FileTokens(settings.tokens, time.monotonic),
         timedelta(hours=settings.retention_hours),
-        settings.retention_bytes,
+        settings.retention_bytes // (settings.workers + len(others)),
         FileRules(settings.redaction, time.monotonic),
+        team=team,
+        left_over=others,
     )
-    receiver = grpc_server(tap)
-    _bind(receiver, settings.grpc)
+    receiver = grpc_server(tap, shared=team is not None)
+    _bind(receiver, settings.grpc, shared=team is not None)
     receiver.start()
     stop = threading.Event()
     clock = threading.Thread(target=ticker, args=(tap, settings.seal_seconds, stop), name="seal")
     clock.start()
+    tap.publish()  # before it takes its first connection, so that no other worker misses it then
     if settings.compiled:
         threading.Thread(target=accelerate, args=(tap, key, limits, bounds, settings), name="compile", daemon=True).start()
     try:
@@ -103,7 +120,8 @@ def run(settings: TapSettings) -> int:
         receiver.stop(2.0).wait()
         stop.set()
         clock.join()
-        store.close()
+        for opened in (store, *others):
+            opened.close()
     return EXIT_DONE
 
 
@@ -113,12 +131,14 @@ def accelerate(tap: Tap, key: bytes, limits: Limits, bounds: Settings, settings:
     What numba has not compiled on this machine yet, another process compiles: it takes a core for some ten seconds.
     """
     try:
-        subprocess.run([sys.executable, "-m", "ingest.warm"], check=True, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1])
+        with (settings.data / "compile.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # workers compile one after the other: the second only loads
+            subprocess.run([sys.executable, "-m", "ingest.warm"], check=True, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1])
         from ingest.warm import warm
         from ingest.wire import Wire
 
         warm(Wire(key, limits, bounds))
-        tap.swap(Wire(key, limits, bounds, settings.max_series, settings.keep_points))
+        tap.swap(Wire(key, limits, bounds, settings.max_series // settings.workers, settings.keep_points))
     except (ImportError, OSError, subprocess.CalledProcessError) as error:
         print(f"the compiled scanner cannot be had, the library stays: {error}", file=sys.stderr, flush=True)
 
@@ -154,20 +174,41 @@ async def _sweep() -> None:
         Guarded.sweep(asyncio.get_running_loop().time())
 
 
-def _listen(address: str, what: str) -> socket.socket:
+def _team(settings: TapSettings) -> Team | None:
+    """This worker's place among the others; None for a tap alone."""
+    if settings.worker is None:
+        return None
+    die_with_parent()
+    return Team(settings.data, settings.workers, settings.worker, settings.restarts)
+
+
+def keep(settings: TapSettings, argv: Sequence[str]) -> int:
+    """Keeps the workers up until SIGTERM or SIGINT. What can be found wrong before they start is said once, here."""
+    hash_key(settings.data)
+    for address, what in ((settings.http, "OTLP/HTTP"), (settings.grpc, "OTLP/gRPC")):
+        _listen(address, what).close()
+    said = partial(print, flush=True)
+    return Keeper(argv, settings.workers, settings.data, said, partial(said, file=sys.stderr)).run()
+
+
+def _listen(address: str, what: str, *, shared: bool = False) -> socket.socket:
     host, _, port = address.rpartition(":")
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         sock.bind((host, int(port)))
     except OSError as error:
         raise Unreachable(f"port {port} (tap, {what}) cannot be had: {error.strerror}") from error
-    sock.listen(1024)
+    if not shared:  # a worker's connections wait for it once it serves, and go to the others until then
+        sock.listen(1024)
     return sock
 
 
-def _bind(server: grpc.Server, address: str) -> None:
-    _listen(address, "OTLP/gRPC").close()  # asked first, since gRPC writes lines of its own when a port is taken
+def _bind(server: grpc.Server, address: str, *, shared: bool) -> None:
+    if not shared:
+        _listen(address, "OTLP/gRPC").close()  # asked first, since gRPC writes lines of its own when a port is taken
     try:
         bound = server.add_insecure_port(address)
     except RuntimeError as error:
@@ -195,9 +236,21 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--keep-points", action="store_true", help="write every point too (raw_points)")
     parser.add_argument("--no-compiled", dest="compiled", action="store_false", help="stay with the protobuf library")
-    args = parser.parse_args(argv)
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=usual_workers(len(os.sched_getaffinity(0))),
+        help="processes behind the same ports; usually one for two cores",
+    )
+    parser.add_argument("--worker", type=int, default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--restarts", type=int, default=0, help=argparse.SUPPRESS)
+    given = sys.argv[1:] if argv is None else argv
+    args = parser.parse_args(given)
+    if not 1 <= args.workers <= MOST_WORKERS:
+        parser.error(f"--workers is 1 to {MOST_WORKERS}")
+    settings = TapSettings(**vars(args))
     try:
-        return run(TapSettings(**vars(args)))
+        return keep(settings, given) if settings.workers > 1 and settings.worker is None else run(settings)
     except FlowgateError as error:
         print(error, file=sys.stderr)
         return error.exit_code

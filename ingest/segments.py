@@ -88,6 +88,8 @@ STAGED = tuple(table for table in TABLES if table not in DERIVED)
 _TIME_COLUMN = {"points": "bucket", "log_counts": "bucket", "span_counts": "bucket"}
 TEMPORARY = ".tmp-"
 DAMAGED = "damaged"
+WORKER = "worker_"
+"""A folder of that name and a number holds the store of another worker; no org is called so (`flowgate.ids.slug`)."""
 LEAVING_SECONDS = 600.0
 """Files of merged segments stay this long after they are listed no more: readers list first and read then."""
 
@@ -332,7 +334,7 @@ class SegmentStore:
 
     def _take_stock(self) -> None:
         """Lists what lies below the root: without what a merged segment replaces, without what is damaged."""
-        found = {f.name.rpartition("-")[2]: f for f in self.root.glob("*/*/*/*") if f.is_dir()}
+        found = {f.name.rpartition("-")[2]: f for f in self.root.glob("*/*/*/*") if f.is_dir() and not self._others(f)}
         sound: dict[str, Json] = {}
         for identity, folder in found.items():
             content = _content(folder)
@@ -346,6 +348,9 @@ class SegmentStore:
                 shutil.rmtree(found[identity], ignore_errors=True)
             else:
                 self._keep(segment_from_json(content))
+
+    def _others(self, folder: Path) -> bool:
+        return folder.relative_to(self.root).parts[0].startswith(WORKER)
 
     def _set_aside_if_damaged(self, segment: Segment, *, whole: bool) -> bool:
         """Whether a file is missing, is no Parquet or has other rows than its segment says; `whole`: or has a page that cannot be read."""
@@ -386,12 +391,14 @@ class FolderSegments:
     root: Path
 
     def segments(self, org: OrgId, window: Window) -> Sequence[Segment]:
-        try:
-            listed = json.loads((self.root / "manifest.json").read_text())["segments"]
-        except FileNotFoundError:
-            return ()
-        found = (segment_from_json(s) for s in listed)
+        found = (segment_from_json({**s, "path": str(at / s["path"])}) for at, listed in self._listed() for s in listed)
         return tuple(s for s in found if s.org == org and s.window.overlaps(window))
+
+    def _listed(self) -> list[tuple[Path, list[Json]]]:
+        """What each worker's store lists, and where it is below the root."""
+        folders = [self.root, *sorted(self.root.glob(f"{WORKER}*"))]
+        manifests = ((f.relative_to(self.root), f / "manifest.json") for f in folders)
+        return [(at, json.loads(m.read_text())["segments"]) for at, m in manifests if m.is_file()]
 
 
 def segment_json(segment: Segment) -> Json:

@@ -9,7 +9,7 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -37,6 +37,7 @@ from ingest.otlp import Body, Encoding, Malformed, parse
 from ingest.redaction import FileRules, redacted
 from ingest.segments import SegmentStore
 from ingest.tap import Kept, Source, Totals
+from ingest.workers import Team
 
 MAX_BODY_BYTES = 16 * 2**20
 """Before and after decompression. The Collector's own exporters stay far below: 2,048 points are about 0.7 MB."""
@@ -88,6 +89,10 @@ class Tap:
     """Of segments on disk; the oldest go first."""
     redaction: FileRules = field(default_factory=lambda: FileRules(None, time.monotonic))
     broken: str | None = None
+    team: Team | None = None
+    """The other workers on the same ports."""
+    left_over: Sequence[SegmentStore] = ()
+    """Stores of workers that there are no more: what they hold is kept as long as all else."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _store_lock: threading.Lock = field(default_factory=threading.Lock)
     _unstaged: list[Mapping[Source, Staged]] = field(default_factory=list[Mapping[Source, Staged]])
@@ -173,8 +178,9 @@ class Tap:
     def _seal(self) -> None:
         self._stage()
         self.segments += len(self.store.seal())
-        self.store.retire(datetime.now(UTC) - self.retention, self.most_bytes)
-        self.store.compact(time.monotonic())
+        for store in (self.store, *self.left_over):
+            store.retire(datetime.now(UTC) - self.retention, self.most_bytes)
+            store.compact(time.monotonic())
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
@@ -183,8 +189,21 @@ class Tap:
         except Broken as error:
             self.broken = str(error)
 
+    def publish(self) -> None:
+        """Tells the other workers what was counted."""
+        if self.team is not None:
+            self.team.publish(self.own_stats())
+
     def stats(self) -> dict[str, object]:
-        """Totals since the start."""
+        """Totals since the start, of all workers."""
+        return self.own_stats() if self.team is None else self.team.together(self.own_stats())
+
+    def health(self) -> str | None:
+        """Why the tap, or one of its workers, takes nothing; None when all is well."""
+        return self.broken if self.team is None else cast("str | None", self.stats()["broken"])
+
+    def own_stats(self) -> dict[str, object]:
+        """Of this process."""
         totals = self._totals()
         return {
             **self.engine.stats(),
@@ -213,6 +232,7 @@ def ticker(tap: Tap, seal_seconds: float, stop: threading.Event) -> None:
             sealed = time.monotonic()
         else:
             tap.flush()
+        tap.publish()
     tap.seal()
 
 
@@ -264,14 +284,14 @@ def http_status(error: FlowgateError) -> tuple[int, int]:
 # --- gRPC ------------------------------------------------------------------------------------------------------------------------
 
 
-def grpc_server(tap: Tap, workers: int = 4) -> grpc.Server:
+def grpc_server(tap: Tap, workers: int = 4, *, shared: bool = False) -> grpc.Server:
     """The three OTLP services on raw bytes. grpcio hands on what was compressed as it is: isal inflates it in half the time."""
     server = grpc.server(
         ThreadPoolExecutor(workers, thread_name_prefix="otlp-grpc"),
         options=[
             ("grpc.max_receive_message_length", MAX_BODY_BYTES),
             ("grpc.per_message_decompression", 0),
-            ("grpc.so_reuseport", 0),
+            ("grpc.so_reuseport", int(shared)),
             ("grpc.max_concurrent_streams", 100),
             ("grpc.http2.max_ping_strikes", 2),
             ("grpc.keepalive_time_ms", 60_000),
@@ -372,7 +392,8 @@ async def _lifespan(receive: Receive, send: Send) -> None:
 async def _handle(tap: Tap, scope: Scope, receive: Receive, send: Send) -> None:
     path, method = scope["path"], scope["method"]
     if method == "GET" and path == "/healthz":
-        await _answer(send, 503 if tap.broken else 200, json.dumps({"broken": tap.broken}).encode(), "application/json")
+        broken = tap.health()
+        await _answer(send, 503 if broken else 200, json.dumps({"broken": broken}).encode(), "application/json")
     elif method == "GET" and path == "/stats" and (scope.get("client") or ("", 0))[0] in ("127.0.0.1", "::1"):
         await _answer(send, 200, json.dumps(tap.stats()).encode(), "application/json")
     elif path not in PATHS:
