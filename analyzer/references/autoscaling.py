@@ -28,7 +28,7 @@ from analyzer.references.shapes import (
 )
 from flowgate.usage import EVERY_LABEL, only
 
-_PLACEHOLDER = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
+_PLACEHOLDER = re.compile(r"\{\{((?:(?!\{\{).)*?)\}\}", re.DOTALL)
 
 
 def templated(text: str, language: Language = "promql") -> str | None:
@@ -182,7 +182,7 @@ _SERIES = re.compile(r"<<\s*\.Series\s*>>(\s*\{)?")
 _NAME = re.compile(r"\s*([A-Za-z_:][\w:]*)\s*(?:\{.*\})?\s*", re.DOTALL)
 _NAME_MATCHER = re.compile(r"__name__\s*(=~|=)\s*\"((?:[^\"\\]|\\.)*)\"")
 _HOLES: Mapping[str, str] = {"LabelMatchers": "$matchers", "GroupBy": "$groupby", "GroupBySlice": "$groupby"}
-_HOLE = re.compile(r"<<\s*\.?(\w+).*?>>", re.DOTALL)
+_HOLE = re.compile(r"<<\s*\.?(\w+)(?:(?!<<).)*?>>", re.DOTALL)
 
 
 def read_adapter_config(document: Json) -> Found | None:

@@ -40,9 +40,8 @@ _NOT_PROMQL = frozenset({"graphite", "vlogs"})
 
 # Language of an expression
 
-_STRINGS = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`", re.DOTALL)
-_TEMPLATED = re.compile(r"\{\{.*?\}\}", re.DOTALL)
-_COMMENT = re.compile(r"#[^\n]*")
+_STRING_OR_COMMENT = re.compile(r"(\"(?:\\.|[^\"\\])*+(?:\"|\Z)|'(?:\\.|[^'\\])*+(?:'|\Z)|`[^`]*+`)|#[^\n]*", re.DOTALL)
+_TEMPLATED = re.compile(r"\{\{(?:(?!\{\{).)*?\}\}", re.DOTALL)
 _LOGQL_ONLY = re.compile(r"\||\b(?:bytes_rate|bytes_over_time|unwrap)\b")
 _NAMELESS = re.compile(r"\b(?:rate|count_over_time|absent_over_time)\s*\(\s*\{")
 _NAME_IN_BRACES = re.compile(r"__name__|[{,]\s*\"\"\s*[,}]")
@@ -55,7 +54,7 @@ Evidence = Literal["certain", "possible", "none"]
 
 def logql_evidence(text: str) -> Evidence:
     """Whether an expression is LogQL: only it has pipes and byte functions; it shares functions over nameless selectors with PromQL."""
-    bare = _COMMENT.sub("", _STRINGS.sub('""', _TEMPLATED.sub("", text)))
+    bare = _STRING_OR_COMMENT.sub(lambda m: '""' if m[1] else "", _TEMPLATED.sub("", text))
     if _LOGQL_ONLY.search(bare):
         return "certain"
     return "possible" if _NAMELESS.search(bare) and not _names_a_metric(bare) else "none"
@@ -76,8 +75,8 @@ def _language(said: Sequence[Evidence]) -> Language:
 _LABEL_READ = re.compile(
     r"(?:\$labels|\.Labels)\.(\w+)|(?:\$?labels|\.Labels)\s*\[\s*[\"'](\w+)|index\s+(?:\$labels|\.Labels)\s+\"(\w+)\"|\b(?:label|sortByLabel)\s+\"(\w+)\""
 )
-_ACTION = re.compile(r"\{\{-?(.*?)-?\}\}", re.DOTALL)
-_TOKEN = re.compile(r"\"(?:\\.|[^\"\\])*\"|`[^`]*`|[|()]|[^\s|()\"`]+", re.DOTALL)
+_ACTION = re.compile(r"\{\{((?:(?!\{\{).)*?)\}\}", re.DOTALL)
+_TOKEN = re.compile(r"\"(?:\\.|[^\"\\])*+(?:\"|\Z)|`[^`]*+`|[|()]|[^\s|()\"`]+", re.DOTALL)
 _VERB = re.compile(r"%[-+# 0]*[\d.]*([a-zA-Z])")
 
 
@@ -89,7 +88,7 @@ def labels_read(templates: str) -> frozenset[str]:
 def template_queries(where: str, rule: str | None, template: str) -> Iterator[Item]:
     """The queries that an annotation runs: `{{ query "up" }}`, `{{ with printf "up{job='%s'}" $labels.job | query }}`."""
     for action in _ACTION.findall(template):
-        tokens: list[str] = _TOKEN.findall(action)
+        tokens: list[str] = _TOKEN.findall(action.strip("-"))
         for index in (i for i, word in enumerate(tokens) if word == "query"):
             if (literal := _query_argument(tokens, index)) is not None:
                 yield _template_query(where, rule, _unquoted(literal), labels_read(template))

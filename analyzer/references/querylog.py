@@ -65,7 +65,7 @@ _SIGNS = ("query", "match", "/label", "/series", "/api/v1/read")
 _WRAPPED = ("log", "line", "message", "msg", "textPayload", "jsonPayload", "_source", "body", "MESSAGE")
 """Where Docker, logcli, Elasticsearch, Cloud Logging, OpenTelemetry and journald keep a line."""
 _TIMES = ("ts", "time", "timestamp", "@timestamp", "t")
-_PAIR = re.compile(r"([^\s=\"]+)=(\"[^\"\\]*(?:\\.[^\"\\]*)*\"|[^\s\"]*)(?=\s|$)")
+_PAIR = re.compile(r"(?<!\S)([^\s=\"]+)=(\"[^\"\\]*(?:\\.[^\"\\]*)*\"|[^\s\"]*)(?=\s|$)")
 _OPEN_QUOTE = re.compile(r"=\"[^\"\\]*(?:\\.[^\"\\]*)*\\?$|query=$")
 _JSON_QUERY = re.compile(r"\"(?:param_)?query\"\s*:")
 _WHOLE_QUERY = re.compile(r"\"(?:param_)?query\"\s*:\s*(\"(?:[^\"\\]|\\.)*\")")
@@ -219,7 +219,7 @@ def _asked(fields: Fields, path: str) -> Asked | None:
 def _split(matches: str) -> Iterator[str]:
     """Selectors that were joined by commas; a comma in braces or quotes is theirs."""
     parts, depth = [""], 0
-    for piece in re.findall(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|.", matches, re.DOTALL):
+    for piece in re.findall(r"\"(?:[^\"\\]|\\.)*+(?:\"|\Z)|'(?:[^'\\]|\\.)*+(?:'|\Z)|.", matches, re.DOTALL):
         depth += (piece == "{") - (piece == "}")
         if piece == "," and depth <= 0:
             parts.append("")
@@ -277,7 +277,7 @@ def _explored(path: str, matches: tuple[str, ...], where: str) -> Iterator[Query
 
 # A whole log
 
-_SPACE_OR_STRING = re.compile(r"(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`)|\s+", re.DOTALL)
+_SPACE_OR_STRING = re.compile(r"(\"(?:[^\"\\]|\\.)*+(?:\"|\Z)|'(?:[^'\\]|\\.)*+(?:'|\Z)|`[^`]*+(?:`|\Z))|\s+", re.DOTALL)
 _MAX_TOUCHES = 1_000
 
 

@@ -81,13 +81,13 @@ def texts_in(value: Any, skip: Collection[str] = ()) -> Iterator[tuple[str, str]
             yield key, node
 
 
-_VARIABLE = r"\$\{[^}]*\}|\$\w+|\[\[\w+\]\]|\{\{[^}]*\}\}"
-_ANY_PART = rf"(?:{_VARIABLE}|\*|\{{[^{{}}=~\"']*,[^{{}}=~\"']*\}})"
+_VARIABLE = r"\$\{[^{}]*\}|\$\w+|\[\[\w+\]\]|\{\{[^{}]*\}\}"
+_ANY_PART = rf"(?:{_VARIABLE}|\*|\{{[^{{}}=~\"',]*,[^{{}}=~\"']*\}})"
 _NAME = re.compile(r"[A-Za-z_:][\w:.]*")
 _GLUED = re.compile(rf"(?:{_ANY_PART}|[A-Za-z_:])(?:{_ANY_PART}|[\w:.\-/])*")
 _PIECES = re.compile(rf"({_ANY_PART})")
 _ALONE = re.compile(rf"(?<![\w:.])(?:{_VARIABLE})(?![\w:.])")
-_QUOTED = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`", re.DOTALL)
+_QUOTED = re.compile(r"\"(?:\\.|[^\"\\])*+(\"|\Z)|'(?:\\.|[^'\\])*+('|\Z)|(`)[^`]*+`", re.DOTALL)
 
 
 def touched(text: str) -> tuple[str, ...]:
@@ -96,7 +96,8 @@ def touched(text: str) -> tuple[str, ...]:
     A variable, a template or a wildcard inside a name matches anything; a variable that stands alone outside quotes may be the whole
     name, so it may be any. Names with `-` or `/` in them are there whole and in parts, since both may be signs of arithmetic.
     """
-    if any(True for _ in _ALONE.finditer(_QUOTED.sub('""', text))):
+    # What an unclosed quote opens may be no string.
+    if _ALONE.search(_QUOTED.sub(lambda m: '""' if m.lastindex and m[m.lastindex] else m[0], text)):
         return ()
     plain = (re.escape(m.group().rstrip(".:")) for m in _NAME.finditer(text))
     glued = (_pattern(m.group().rstrip(".:-/")) for m in _GLUED.finditer(text))
