@@ -27,12 +27,13 @@ import uvicorn
 import uvloop
 
 from flowgate.errors import EXIT_DONE, Broken, FlowgateError, Unreachable
+from ingest.calls import Calls
 from ingest.direct import connections
 from ingest.engine import Library
 from ingest.otlp import Decoder, Limits
 from ingest.redaction import FileRules
 from ingest.segments import SegmentStore
-from ingest.server import IDLE_SECONDS, Guarded, Tap, grpc_server, http_app, ticker
+from ingest.server import IDLE_SECONDS, Guarded, Tap, grpc_server, http_app, new_calls, ticker
 from ingest.tap import Buffer, Settings
 from ingest.tokens import FileTokens
 from ingest.workers import MOST_WORKERS, Keeper, Team, die_with_parent, folder_of, left_over, usual_workers
@@ -105,7 +106,8 @@ def run(settings: TapSettings) -> int:
         team=team,
         left_over=others,
     )
-    receiver = grpc_server(tap, shared=team is not None)
+    calls = new_calls()
+    receiver = grpc_server(tap, shared=team is not None, calls=calls)
     _bind(receiver, settings.grpc, shared=team is not None)
     receiver.start()
     stop = threading.Event()
@@ -115,7 +117,7 @@ def run(settings: TapSettings) -> int:
     if settings.compiled:
         threading.Thread(target=accelerate, args=(tap, key, limits, bounds, settings), name="compile", daemon=True).start()
     try:
-        uvloop.run(_serve(tap, sock))
+        uvloop.run(_serve(tap, sock, calls))
     finally:
         receiver.stop(2.0).wait()
         stop.set()
@@ -143,7 +145,7 @@ def accelerate(tap: Tap, key: bytes, limits: Limits, bounds: Settings, settings:
         print(f"the compiled scanner cannot be had, the library stays: {error}", file=sys.stderr, flush=True)
 
 
-async def _serve(tap: Tap, sock: socket.socket) -> None:
+async def _serve(tap: Tap, sock: socket.socket, calls: Calls) -> None:
     config = uvicorn.Config(
         http_app(tap),
         log_config=None,
@@ -162,15 +164,16 @@ async def _serve(tap: Tap, sock: socket.socket) -> None:
         await asyncio.sleep(0.01)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: setattr(server, "should_exit", True))
-    sweeper = asyncio.create_task(_sweep())
+    sweeper = asyncio.create_task(_sweep(calls))
     print("ready", flush=True)
     await task
     sweeper.cancel()
 
 
-async def _sweep() -> None:
+async def _sweep(calls: Calls) -> None:
     while True:
         await asyncio.sleep(1.0)
+        calls.sweep()
         Guarded.sweep(asyncio.get_running_loop().time())
 
 

@@ -9,7 +9,7 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,6 +31,7 @@ from flowgate.errors import Broken, Busy, FlowgateError, Refused, Unauthorized
 from flowgate.ids import GatewayId
 from flowgate.ports import Authenticator, Identity, bearer
 from flowgate.telemetry import Side, Signal
+from ingest.calls import MAX_CALLS, MAX_STREAMS, Calls
 from ingest.columns import Staged
 from ingest.engine import Engine
 from ingest.otlp import Body, Encoding, Malformed, parse
@@ -43,8 +44,6 @@ MAX_BODY_BYTES = 16 * 2**20
 """Before and after decompression. The Collector's own exporters stay far below: 2,048 points are about 0.7 MB."""
 MAX_IN_FLIGHT_BYTES = 8 * MAX_BODY_BYTES
 """Of all HTTP bodies being received at once, each in both forms; beyond, a body is told to come back."""
-MAX_RPCS = 32
-"""gRPC bodies held at once; more are told to come back."""
 MAX_JSON_BYTES = 4 * 2**20
 """The JSON library's objects take some fifty times their text."""
 BODY_SECONDS = 15.0
@@ -284,31 +283,69 @@ def http_status(error: FlowgateError) -> tuple[int, int]:
 # --- gRPC ------------------------------------------------------------------------------------------------------------------------
 
 
-def grpc_server(tap: Tap, workers: int = 4, *, shared: bool = False) -> grpc.Server:
-    """The three OTLP services on raw bytes. grpcio hands on what was compressed as it is: isal inflates it in half the time."""
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """With gRPC connections. Seconds that one has to say hello, between calls, and in all, after which its client is told to come anew."""
+
+    hello: float = HEADER_SECONDS
+    idle: float = IDLE_SECONDS
+    age: float = 600.0
+    pings: float = 10.0
+    """Between two pings without data; of those that come sooner two are borne."""
+    connections: int = 2000
+    """From all sources: grpcio cannot end those of one."""
+
+
+def new_calls() -> Calls:
+    return Calls(time.monotonic, BODY_SECONDS, MAX_CONNECTIONS_PER_SOURCE)
+
+
+def grpc_server(
+    tap: Tap, workers: int = 4, *, shared: bool = False, calls: Calls | None = None, patience: Patience | None = None
+) -> grpc.Server:
+    """The three OTLP services on raw bytes. grpcio hands on what was compressed as it is: isal inflates it in half the time.
+
+    `workers` bodies are worked on at once; the other threads wait for theirs. `calls` has to be swept by the caller.
+    """
+    times = patience or Patience()
     server = grpc.server(
-        ThreadPoolExecutor(workers, thread_name_prefix="otlp-grpc"),
+        ThreadPoolExecutor(2 * MAX_CALLS, thread_name_prefix="otlp-grpc"),
         options=[
             ("grpc.max_receive_message_length", MAX_BODY_BYTES),
             ("grpc.per_message_decompression", 0),
             ("grpc.so_reuseport", int(shared)),
-            ("grpc.max_concurrent_streams", 100),
+            ("grpc.max_concurrent_streams", MAX_STREAMS),
+            ("grpc.max_allowed_incoming_connections", times.connections),
+            ("grpc.server_handshake_timeout_ms", round(times.hello * 1000)),
+            ("grpc.max_connection_idle_ms", round(times.idle * 1000)),
+            ("grpc.max_connection_age_ms", round(times.age * 1000)),
+            ("grpc.max_connection_age_grace_ms", round(BODY_SECONDS * 1000)),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_ping_interval_without_data_ms", round(times.pings * 1000)),
             ("grpc.http2.max_ping_strikes", 2),
             ("grpc.keepalive_time_ms", 60_000),
             ("grpc.keepalive_timeout_ms", 20_000),
         ],
-        maximum_concurrent_rpcs=MAX_RPCS,
+        maximum_concurrent_rpcs=2 * MAX_CALLS,  # those over MAX_CALLS are told by us when to come back, which grpcio does not say
     )
+    counted, working = calls or new_calls(), threading.BoundedSemaphore(workers)
     for signal, service in _SERVICES.items():
-        method = grpc.unary_unary_rpc_method_handler(_exporter(tap, signal))
+        # As a stream of one message: for a unary call grpcio would read the body before it asks us.
+        method = grpc.stream_unary_rpc_method_handler(_exporter(tap, signal, counted, working))
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": method}),))
     return server
 
 
-def _exporter(tap: Tap, signal: Signal) -> Callable[[bytes, grpc.ServicerContext], bytes]:
-    def export(body: bytes, context: grpc.ServicerContext) -> bytes:
+def _exporter(
+    tap: Tap, signal: Signal, calls: Calls, working: threading.BoundedSemaphore
+) -> Callable[[Iterator[bytes], grpc.ServicerContext], bytes]:
+    def export(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         try:
-            kept = tap.take(_sender(tap, context), signal, _message(body), "protobuf")
+            with calls.counted(context.peer(), context.cancel) as call:
+                body = _body_of(messages)
+                calls.received(call)
+                with working:
+                    kept = tap.take(_sender(tap, context), signal, _message(body), "protobuf")
             return response(signal, kept).SerializeToString() if kept.rejected else b""
         except FlowgateError as error:
             if isinstance(error, Busy):
@@ -318,6 +355,14 @@ def _exporter(tap: Tap, signal: Signal) -> Callable[[bytes, grpc.ServicerContext
             raise  # abort has raised already
 
     return export
+
+
+def _body_of(messages: Iterator[bytes]) -> bytes:
+    """Waits for it. Raises `Malformed` when the call ends without one, as one does whose body is late."""
+    try:
+        return next(messages)
+    except (StopIteration, grpc.RpcError):
+        raise Malformed("the call ended without a body") from None
 
 
 def _sender(tap: Tap, context: grpc.ServicerContext) -> Source:
