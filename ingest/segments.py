@@ -15,11 +15,11 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import numpy as np
@@ -36,6 +36,7 @@ from ingest.distinct import EXACT, DamagedSketch, Distinct, counted, united
 from ingest.tap import Source
 
 Json = dict[str, Any]
+_T = TypeVar("_T")
 
 _SQL: Mapping[ColumnType, str] = {
     "u64": "UBIGINT",
@@ -49,6 +50,7 @@ _SQL: Mapping[ColumnType, str] = {
     "list_u64": "UBIGINT[]",
     "bytes": "BLOB",
 }
+_PLAIN = "SELECT * EXCLUDE (segment) FROM {rows}"
 # How rows staged at different moments become one row of a segment; tables not named here are copied as they are.
 _SEALED: Mapping[str, str] = {
     "kv": "SELECT DISTINCT kv_id, key, value, value_type FROM {rows}",
@@ -87,6 +89,10 @@ DERIVED = frozenset({"label_sketches"})
 STAGED = tuple(table for table in TABLES if table not in DERIVED)
 _TIME_COLUMN = {"points": "bucket", "log_counts": "bucket", "span_counts": "bucket"}
 TEMPORARY = ".tmp-"
+SOFT_MEMORY = "400MB"
+"""Of DuckDB, which else keeps whatever it can get."""
+LOG_BYTES = "256MB"
+"""The staging file's log may grow to this before it is worked in; nearly all of it is deleted before, with what was sealed."""
 DAMAGED = "damaged"
 WORKER = "worker_"
 """A folder of that name and a number holds the store of another worker; no org is called so (`flowgate.ids.slug`)."""
@@ -129,16 +135,9 @@ class SegmentStore:
 
     def stage(self, drained: Mapping[Source, Staged]) -> None:
         """Writes drained rows to the staging file and commits: all of them, or, raising `Broken` when the disk is full, none."""
-        opened = dict(self._open)
         try:
-            self._db.execute("BEGIN")
-            for source, rows in drained.items():
-                self._stage_source(source, rows)
-            self._db.execute("COMMIT")
+            self._roomy(lambda: self._stage_all(drained))
         except (OSError, duckdb.Error) as error:
-            self._open = opened
-            with contextlib.suppress(duckdb.Error):  # DuckDB may have ended the transaction by itself
-                self._db.execute("ROLLBACK")
             raise Broken(f"{self.root} cannot be written: {str(error).splitlines()[0]}") from error
 
     def seal(self) -> tuple[Segment, ...]:
@@ -148,6 +147,7 @@ class SegmentStore:
             self._open.clear()
             if made:
                 self._write_manifest()
+                self._db.execute("CHECKPOINT")  # of nearly empty tables
         except (OSError, duckdb.Error) as error:
             raise Broken(f"{self.root} cannot be written: {str(error).splitlines()[0]}") from error
         return made
@@ -191,7 +191,32 @@ class SegmentStore:
     def close(self) -> None:
         self._db.close()
 
+    def _roomy(self, work: Callable[[], _T]) -> _T:
+        """Runs `work` within `SOFT_MEMORY`. What cannot do with it, a segment of millions of series, has what it needs for once."""
+        try:
+            return work()
+        except duckdb.OutOfMemoryException:
+            self._db.execute(f"SET memory_limit = '{_most_memory()}'")
+            try:
+                return work()
+            finally:
+                with contextlib.suppress(duckdb.Error):  # it cannot give back so much at once: the next time it may
+                    self._db.execute(f"SET memory_limit = '{SOFT_MEMORY}'")
+
     # --- staging ---
+
+    def _stage_all(self, drained: Mapping[Source, Staged]) -> None:
+        opened = dict(self._open)
+        try:
+            self._db.execute("BEGIN")
+            for source, rows in drained.items():
+                self._stage_source(source, rows)
+            self._db.execute("COMMIT")
+        except (OSError, duckdb.Error):
+            self._open = opened
+            with contextlib.suppress(duckdb.Error):  # DuckDB may have ended the transaction by itself
+                self._db.execute("ROLLBACK")
+            raise
 
     def _stage_source(self, source: Source, rows: Staged) -> None:
         segment = self._open.get(source)
@@ -252,13 +277,18 @@ class SegmentStore:
     def _copy_rows(self, table: str, rows: str, folder: Path) -> int:
         if not self._one(f"SELECT count(*) FROM {rows}"):
             return 0
-        select = _SEALED.get(table, "SELECT * EXCLUDE (segment) FROM {rows}").format(rows=rows)
+        select = (_PLAIN if self._is_unique(table, rows) else _SEALED.get(table, _PLAIN)).format(rows=rows)
         file = str(folder / f"{table}.parquet").replace("'", "''")
-        made = self._db.execute(f"COPY ({select}) TO '{file}' (FORMAT parquet, COMPRESSION zstd)").fetchone()
+        made = self._roomy(lambda: self._db.execute(f"COPY ({select}) TO '{file}' (FORMAT parquet, COMPRESSION zstd)").fetchone())
         return int(made[0]) if made else 0
 
+    def _is_unique(self, table: str, rows: str) -> bool:
+        """Whether each series is named once, as it is but for those that were forgotten meanwhile: then there is nothing to make one of."""
+        return table == "series" and bool(self._one(f"SELECT count(*) = count(DISTINCT series_id) FROM {rows}"))
+
     def _count_labels(self, series: str, kv: str, folder: Path) -> int:
-        return _write_labels(_sketched(self._db.execute(_LABELS.format(series=series, kv=kv)).to_arrow_table()), folder)
+        listed = self._roomy(lambda: self._db.execute(_LABELS.format(series=series, kv=kv)).to_arrow_table())
+        return _write_labels(_sketched(listed), folder)
 
     def _window(self, segment: str) -> Window | None:
         """From the first bucket to the end of the last."""
@@ -488,13 +518,24 @@ def _size(folder: Path) -> int:
 
 
 def _staging(path: Path) -> duckdb.DuckDBPyConnection:
-    db = duckdb.connect(str(path), config={"autoinstall_known_extensions": "false", "threads": "1"})
+    options: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "threads": "1",
+        "memory_limit": SOFT_MEMORY,
+        "wal_autocheckpoint": LOG_BYTES,
+    }
+    db = duckdb.connect(str(path), config=options)
     db.execute("CREATE TABLE IF NOT EXISTS staged (segment VARCHAR, org VARCHAR, gateway VARCHAR, side VARCHAR, rejected VARCHAR)")
     for table in STAGED:
         listed = ", ".join(f'"{name}" {_SQL[kind]}' for name, kind in TABLES[table].items())
         db.execute(f"CREATE TABLE IF NOT EXISTS stage_{table} (segment VARCHAR, {listed})")
     db.execute("CHECKPOINT")
     return db
+
+
+def _most_memory() -> str:
+    """DuckDB's own default: four fifths of the machine's."""
+    return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') * 4 // 5 // 1000}KB"
 
 
 def _remove_temporary(root: Path) -> None:

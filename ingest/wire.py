@@ -579,17 +579,17 @@ class Wire:
             seen = np.zeros(c.kvs.shape[0], np.uint32)
             seen[: table.kv_seen.size] = table.kv_seen
             table.kv_seen = seen
-        contexts = c.contexts[table.rows[found, k.CONTEXT]]
-        resources = np.ascontiguousarray(contexts[:, k.CTX_RESOURCE])
-        begins, flat = _flat(c.resources)
-        lengths = begins[1:] - begins[:-1]
-        sizes = int(k.count_kvs(found, count, table.rows)), int(lengths[resources].sum())
-        offsets = _words(count + 1), _words(count + 1)
-        values = _words(sizes[0]), _words(sizes[1])
+        contexts = table.rows[found, k.CONTEXT]
+        resources = c.contexts[contexts, k.CTX_RESOURCE]
+        met, codes = _numbered_anew(resources, len(c.resources))
+        begins, flat = _flat([c.resources[r] for r in met.tolist()])
+        offsets = _words(count + 1), _words(met.size + 1)
+        values = _words(int(k.count_kvs(found, count, table.rows))), _words(flat.size)
         fresh = _words(n_kv)
         new = k.series_kvs(found, count, table.rows, table.skv, c.kvs, table.kv_seen, table.stamp, offsets[0], values[0], fresh)
-        new = k.resource_kvs(resources, count, begins, flat, c.kvs, table.kv_seen, table.stamp, offsets[1], values[1], fresh, new)
-        metrics = contexts[:, k.CTX_METRIC].astype(np.int32)
+        each = np.arange(met.size, dtype=np.uint64)
+        new = k.resource_kvs(each, met.size, begins, flat, c.kvs, table.kv_seen, table.stamp, offsets[1], values[1], fresh, new)
+        metrics = c.contexts[contexts, k.CTX_METRIC].astype(np.int32)
         named = list(zip(*c.metrics, strict=True))
         series = pa.table(
             {
@@ -599,10 +599,10 @@ class Wire:
                 "kind": _coded(metrics, [kind.value for kind in named[2]]),
                 "temporality": _coded(metrics, named[3]),
                 "monotonic": np.array(named[4], np.bool_)[metrics],
-                "scope": _coded(contexts[:, k.CTX_SCOPE].astype(np.int32), c.scopes),
+                "scope": _coded(c.contexts[contexts, k.CTX_SCOPE].astype(np.int32), c.scopes),
                 "service": _coded(np.array(c.resource_services, np.int32)[resources], c.services),
                 "prom_series": (table.rows[found, k.SHAPE] & np.uint64(0xFFFFFFFF)).astype(np.uint32) >> 1,
-                "resource_kv": pa.ListArray.from_arrays(offsets[1].astype(np.int32), values[1]),
+                "resource_kv": pa.DictionaryArray.from_arrays(codes, pa.ListArray.from_arrays(offsets[1].astype(np.int32), values[1])),
                 "point_kv": pa.ListArray.from_arrays(offsets[0].astype(np.int32), values[0]),
             }
         )
@@ -737,6 +737,13 @@ def _canonical(message: Any, raw: bytes) -> bool:
 
 def _coded(codes: Any, words: Any) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(list(words), pa.string()))
+
+
+def _numbered_anew(numbers: Any, most: int) -> tuple[Any, Any]:
+    """The numbers below `most` that occur, ascending, and for each number its place among them: few resources have many series."""
+    occur = np.zeros(most, np.bool_)
+    occur[numbers] = True
+    return np.flatnonzero(occur), (np.cumsum(occur, dtype=np.int32) - np.int32(1))[numbers]
 
 
 def _flat(lists: list[tuple[int, ...]]) -> tuple[Any, Any]:

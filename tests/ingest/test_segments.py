@@ -14,6 +14,9 @@ from flowgate.errors import Broken
 from flowgate.ids import DEFAULT_ORG, GatewayId, OrgId
 from flowgate.ports import Identity
 from flowgate.telemetry import TABLES, Side, Window
+from ingest import segments
+from ingest.columns import Staged
+from ingest.columns import table as rows_as
 from ingest.engine import Library
 from ingest.otlp import Decoder
 from ingest.segments import TEMPORARY, FolderSegments, SegmentStore, read_segments
@@ -51,6 +54,36 @@ def test_a_segment_holds_the_columns_of_the_contract(store: SegmentStore) -> Non
     assert {table: n for table, n in segment.rows.items() if n} == {
         "kv": 1, "series": 5, "points": 5, "log_counts": 2, "logs": 2, "span_counts": 1, "spans": 1, "label_sketches": 5, "value_samples": 5,
     }  # fmt: skip
+
+
+def test_what_needs_more_memory_than_usual_has_it_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB's own bound is no reason to lose a segment: with 3 MB, 200,000 series cannot be staged or sealed, and are."""
+    monkeypatch.setattr(segments, "SOFT_MEMORY", "3MB")
+    roomy = SegmentStore.open(tmp_path / "s", 5)
+    asked: list[str] = []
+    within = SegmentStore._roomy
+
+    def watched(store: SegmentStore, work: Any) -> Any:
+        done = within(store, work)
+        asked.extend(store._db.execute("SELECT current_setting('memory_limit')").fetchone() or ())
+        return done
+
+    monkeypatch.setattr(SegmentStore, "_roomy", watched)
+    ids = range(200_000)
+    point = dict(zip(TABLES["points"], (0, datetime(2026, 1, 1), 1, *[datetime(2026, 1, 1)] * 2, *[1.0] * 5, 9, 0), strict=True))
+    columns = rows_as("points", ((n, *list(point.values())[1:]) for n in ids))
+    roomy.stage({SOURCE: Staged({"points": columns}, {})})
+    (segment,) = roomy.seal()
+    roomy.close()
+    assert segment.rows["points"] == len(ids)
+    assert "2.8 MiB" in asked, "the bound holds again afterwards"
+
+
+def test_a_series_that_was_named_twice_is_one_in_the_segment(store: SegmentStore) -> None:
+    staged(store, gauge(1.0))
+    staged(store, gauge(2.0))
+    store.seal()
+    assert len(rows(store, "series")) == 1
 
 
 def test_rows_staged_at_different_moments_become_one(store: SegmentStore) -> None:
