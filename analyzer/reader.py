@@ -37,7 +37,7 @@ def open_tap(path: Path | str, org: OrgId = DEFAULT_ORG) -> duckdb.DuckDBPyConne
 
     Views: `points`, `log_counts`, `logs`, `span_counts`, `spans` with the columns of `flowgate.telemetry.TABLES` plus `gateway` and `side`;
     `series` and `kv` without duplicates; `series_kv(series_id, place, key, value)`; `segments`; `series_seen` (first and last seen, points,
-    bytes), `new_series` by hour, `label_values` by metric and label, `label_counts` (the same from sketches, without reading series),
+    bytes), `new_series` by hour, `metric_bytes`, `label_bytes` by value, `service_bytes` by signal, `span_bytes`, `label_values` by metric and label, `label_counts` (the same from sketches, without reading series),
     `metric_values`, `log_bodies`. What is estimated has its standard error beside it. Times are TIMESTAMP in UTC.
     The connection sees the segments listed when it was opened. Raises `NotFound` when there is no store, `Broken` when its manifest is damaged.
     """
@@ -94,6 +94,21 @@ _DERIVED = {
     "new_series": """
         SELECT side, date_trunc('hour', first_seen) AS hour, metric, service, count(*) AS series
         FROM series_seen JOIN series USING (series_id) GROUP BY ALL""",
+    "metric_bytes": """
+        SELECT side, metric, count(*) AS series, sum(points)::UBIGINT AS points, sum(bytes)::UBIGINT AS bytes
+        FROM series_seen JOIN series USING (series_id) GROUP BY ALL""",
+    # Of every series that carries the value: a series counts once under each of its labels, so labels do not add up to their metric.
+    "label_bytes": """
+        SELECT side, metric, place, key, value, count(*) AS series, sum(points)::UBIGINT AS points, sum(bytes)::UBIGINT AS bytes
+        FROM series_seen JOIN series_kv USING (series_id) JOIN series USING (series_id) GROUP BY ALL""",
+    "service_bytes": """
+        SELECT side, service, signal, sum(items)::UBIGINT AS items, sum(bytes)::UBIGINT AS bytes FROM (
+            SELECT side, service, 'metrics' AS signal, points AS items, bytes FROM series_seen JOIN series USING (series_id)
+            UNION ALL SELECT side, service, 'logs', count, bytes FROM log_counts
+            UNION ALL SELECT side, service, 'traces', count, bytes FROM span_counts
+        ) GROUP BY ALL""",
+    "span_bytes": """
+        SELECT side, service, name, kind, sum(count)::UBIGINT AS spans, sum(bytes)::UBIGINT AS bytes FROM span_counts GROUP BY ALL""",
     "label_values": """
         SELECT side, metric, place, key, count(DISTINCT value) AS distinct_values, count(DISTINCT series_id) AS series
         FROM (SELECT DISTINCT side, series_id FROM all_series) JOIN series_kv USING (series_id) JOIN series USING (series_id) GROUP BY ALL""",

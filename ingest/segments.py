@@ -152,17 +152,22 @@ class SegmentStore:
             raise Broken(f"{self.root} cannot be written: {str(error).splitlines()[0]}") from error
         return made
 
-    def retire(self, before: datetime, most_bytes: int | None = None) -> int:
-        """Removes segments that end before `before`, then the oldest until the rest has `most_bytes`; returns how many. Raises `Broken`."""
+    def retire(self, before: datetime, most_bytes: int | None = None, now: float = 0.0) -> int:
+        """Lists segments that end before `before` no more, nor the oldest until the rest has `most_bytes`; returns how many. Raises `Broken`.
+
+        Files of the first kind stay for readers that have opened the list, as those of merged segments do; room is made at once.
+        """
         old = {i for i, s in self._stored.items() if s.segment.window.end < before}
+        fat = set[str]()
         if most_bytes is not None:
-            old |= {s.segment.id for s in over((s for i, s in self._stored.items() if i not in old), most_bytes)}
-        gone = [self._stored.pop(i) for i in old]
+            fat = {s.segment.id for s in over((s for i, s in self._stored.items() if i not in old), most_bytes)}
+        gone = {i: self.root / self._stored.pop(i).segment.path for i in old | fat}
         if gone:
             with self._writing():
                 self._write_manifest()
-        for one in gone:
-            shutil.rmtree(self.root / one.segment.path, ignore_errors=True)
+        self._leaving += [(now, path) for i, path in gone.items() if i in old]
+        for identity in fat:
+            shutil.rmtree(gone[identity], ignore_errors=True)
         return len(gone)
 
     def compact(self, now: float) -> tuple[Segment, ...]:

@@ -177,9 +177,10 @@ class Tap:
     def _seal(self) -> None:
         self._stage()
         self.segments += len(self.store.seal())
+        now = time.monotonic()
         for store in (self.store, *self.left_over):
-            store.retire(datetime.now(UTC) - self.retention, self.most_bytes)
-            store.compact(time.monotonic())
+            store.retire(datetime.now(UTC) - self.retention, self.most_bytes, now)
+            store.compact(now)
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:

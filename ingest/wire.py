@@ -218,6 +218,8 @@ class Wire:
     _current: Table | None = None
     _second: int = -1
     _fresh: int = 0
+    _settled: int = 0
+    """Series that the last drain left: those that came since count as rows, or a flood of new ones would have no bound before the next."""
 
     def __post_init__(self) -> None:
         self.catalog = Catalog(Decoder(self.key, self.limits))
@@ -234,7 +236,7 @@ class Wire:
 
     def take(self, source: Source, signal: Signal, body: Body, now_ns: int) -> Kept:
         """Takes one body whole; or raises `Malformed` or `Busy`, and then nothing of it is counted."""
-        if self.pending() >= self.settings.max_rows:
+        if self.pending() + self.series() - self._settled >= self.settings.max_rows:
             self.totals.refused += 1
             raise Busy("the tap's buffer is full", self.settings.retry_after)
         table = self.tables.get(source)
@@ -472,6 +474,7 @@ class Wire:
             self._leave(self._current)
         drained = {s: d for s, d in ((s, self._drained(t)) for s, t in self.tables.items()) if d is not None}
         self._forget()
+        self._settled = self.series()
         return drained
 
     def stats(self) -> dict[str, object]:

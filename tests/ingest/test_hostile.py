@@ -285,6 +285,20 @@ def test_a_first_start_serves_before_anything_is_compiled(tmp_path: Path) -> Non
     assert ready < 10
 
 
+def test_without_numba_the_library_serves_and_the_tap_says_why(tmp_path: Path) -> None:
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / "numba.py").write_text("raise ImportError('there is no numba here')")
+    port = free_port()
+    argv = python("-m", "ingest", "--data", str(tmp_path / "s"), "--http", f"127.0.0.1:{port}", "--grpc", f"127.0.0.1:{free_port()}")
+    with Children(tmp_path) as children:
+        child = children.start("tap", argv, {"PYTHONPATH": str(tmp_path / "hidden")}, ROOT)
+        wait_until("the tap", lambda: says_ready(child), 20, child, every=0.02)
+        wait_until("the reason", lambda: "the library stays" in child.log.read_text(), 30, child)
+        assert httpx.post(f"http://127.0.0.1:{port}/v1/metrics", content=good(), headers={"content-type": PROTOBUF}).status_code == 200
+        said = httpx.get(f"http://127.0.0.1:{port}/stats").json()
+        assert (said["decoder"], said["points"]) == ("library", 1)
+
+
 def test_the_compiler_can_be_run_alone() -> None:
     done = subprocess.run(python("-m", "ingest.warm"), cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("compiled in")

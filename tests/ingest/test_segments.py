@@ -19,10 +19,11 @@ from ingest.columns import Staged
 from ingest.columns import table as rows_as
 from ingest.engine import Library
 from ingest.otlp import Decoder
-from ingest.segments import TEMPORARY, FolderSegments, SegmentStore, read_segments
+from ingest.segments import LEAVING_SECONDS, TEMPORARY, FolderSegments, SegmentStore, read_segments
 from ingest.tap import Buffer, Settings, Source
 from tests.ingest.otlp_bodies import NOW, every_kind, gauge, logs, spans
 
+ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Source(Identity(DEFAULT_ORG, GatewayId("g")), Side.IN)
 
 
@@ -156,9 +157,44 @@ def test_old_segments_retire(store: SegmentStore) -> None:
     staged(store, gauge(1.0))
     (segment,) = store.seal()
     assert store.retire(segment.window.end) == 0
-    assert store.retire(segment.window.end + timedelta(seconds=1)) == 1
-    assert not (store.root / segment.path).exists()
+    assert store.retire(segment.window.end + timedelta(seconds=1), now=1000.0) == 1
     assert json.loads((store.root / "manifest.json").read_text()) == {"segments": []}
+    store.compact(1000.0 + LEAVING_SECONDS - 1)
+    assert (store.root / segment.path).exists(), "a reader may have opened the list before"
+    store.compact(1000.0 + LEAVING_SECONDS)
+    assert not (store.root / segment.path).exists()
+
+
+def test_readers_in_another_process_see_whole_segments_while_they_are_sealed_merged_and_retired(store: SegmentStore) -> None:
+    """A reader lists and sums for as long as the tap seals, merges and retires: no sum fails, and none has a part of a segment."""
+    import subprocess
+    import sys
+
+    code = f"""
+import time
+from analyzer.reader import open_tap
+sums, until = set(), time.monotonic() + 4
+while time.monotonic() < until:
+    db = open_tap({str(store.root)!r})
+    time.sleep(0.02)
+    sums.add(db.execute("SELECT coalesce(sum(count), 0), count(*) * 7 FROM points").fetchone())
+assert all(points == seven for points, seven in sums), sums
+print(len(sums))
+"""
+    staged(store, gauge(*[1.0] * 7, step=0))
+    store.seal()
+    reader = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    number = 0
+    while reader.poll() is None:
+        number += 1
+        staged(store, gauge(*[1.0] * 7, step=0, labels={"n": str(number)}))
+        store.seal()
+        store.compact(0.0)
+        if number % 20 == 0:
+            store.retire(datetime.fromtimestamp(NOW / 1e9, UTC) + timedelta(hours=1))
+    out, err = reader.communicate()
+    assert reader.returncode == 0, err
+    assert int(out) > 3
 
 
 def test_rejected_items_are_written_into_the_segment(store: SegmentStore) -> None:

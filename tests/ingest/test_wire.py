@@ -137,6 +137,20 @@ def test_a_full_buffer_is_busy_and_takes_nothing() -> None:
     take(engine, counter(1.0))
 
 
+@pytest.mark.parametrize(("room", "taken"), [(49, False), (50, False), (51, True)])
+def test_new_series_count_as_rows_until_the_next_drain(room: int, taken: bool) -> None:
+    """Else a flood of new series would fill memory between two drains, whatever the budget for those that stay."""
+    engine = wire(max_series=10, settings=Settings(max_rows=room))
+    take(engine, _fifty(1))
+    if taken:
+        take(engine, _fifty(1))
+    else:
+        with pytest.raises(Busy):
+            take(engine, _fifty(1))
+    engine.drain()
+    assert take(engine, _fifty(2)).items == 50
+
+
 def test_tables_grow_and_nothing_is_lost() -> None:
     """More series, key-values, resources and contexts than any table starts with, in one body."""
     request = gauge(1.0)
