@@ -19,8 +19,12 @@ from analyzer.references.tree import SENTINEL
 
 MAX_LENGTH = 32 * 1024
 """Longer texts are not parsed."""
+MAX_FOREIGN = 8 * 1024
+"""Longer texts are not tried as a template of another language."""
 MAX_VARIANTS = 64
 """More choices than this, and the variable with most values counts as unknown."""
+MAX_WRITTEN = 100_000
+"""Characters of all choices of one text together."""
 MAX_ROUNDS = 4
 """Values may hold variables, and these again."""
 
@@ -110,7 +114,7 @@ def spellings(text: str, variables: Variables) -> list[list[str]]:
     quick = _quick(text, variables)
     if quick is not None:
         return [[quick]]
-    chosen = _written_out(text, variables, 0, MAX_VARIANTS)
+    chosen = _written_out(text, variables, 0, max(1, min(MAX_VARIANTS, MAX_WRITTEN // len(text))))
     last = _tries(text, variables) if chosen != [text] and _are_labels(text, variables) else []
     return [list(dict.fromkeys([*_tries(each, variables), *last])) for each in chosen]
 
@@ -144,20 +148,28 @@ def _quick(text: str, variables: Variables) -> str | None:
 
 def _written_out(text: str, variables: Variables, rounds: int, budget: int) -> list[str]:
     """The text for each choice of values of the variables that are worth it; as it is when there is none."""
+    if rounds == MAX_ROUNDS or len(text) > MAX_LENGTH:
+        return [text]
     pieces = _pieces(text, _KNOWN_WAYS)
-    found = {name: _values(variables[name]) for name in _worth_it(pieces) if variables.get(name)} if rounds < MAX_ROUNDS else {}
-    found = {name: values for name, values in found.items() if values}
-    while math.prod(len(values) for values in found.values()) > budget:
-        del found[max(found, key=lambda name: (len(found[name]), name))]
+    found = _few({name: _values(variables[name]) for name in _worth_it(pieces) if variables.get(name)}, budget)
     if not found:
         return [text]
-    size = math.prod(len(values) for values in found.values())
+    size = math.prod(map(len, found.values()))
     out: list[str] = []
     for choice in itertools.product(*found.values()):
         chosen = dict(zip(found, choice, strict=True))
         replaced = "".join(_replaced(piece, chosen) for piece in pieces)
         out += _written_out(replaced, variables, rounds + 1, budget // size)
     return list(dict.fromkeys(out))
+
+
+def _few(found: dict[str, tuple[str, ...]], budget: int) -> dict[str, tuple[str, ...]]:
+    """As many variables as the budget allows, those of fewest values first."""
+    kept: dict[str, tuple[str, ...]] = {}
+    for name in sorted(found, key=lambda name: (len(found[name]), name)):
+        if found[name] and math.prod(map(len, kept.values())) * len(found[name]) <= budget:
+            kept[name] = found[name]
+    return kept
 
 
 def _values(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -184,8 +196,10 @@ def _replaced(piece: _Piece, chosen: Mapping[str, str]) -> str:
 
 def _tries(text: str, variables: Variables) -> list[str]:
     """Without what other template languages left, then with."""
+    if len(text) > MAX_LENGTH:
+        return [text]
     tries = [_spelled(text, variables, _KNOWN_WAYS)]
-    if _FOREIGN.search(text):
+    if len(text) <= MAX_FOREIGN and _FOREIGN.search(text):
         tries.append(_spelled(_DOUBLED.sub(r"{\1}", text), variables, _ANY_WAY))
         tries.append(_spelled(text, variables, _ANY_WAY))
     return list(dict.fromkeys(tries))
@@ -215,12 +229,26 @@ def _with_windows(pieces: Sequence[_Piece], variables: Variables) -> list[_Piece
     return out
 
 
+_UNIT = re.compile(r"ms|[smhdwyi]|step|range|start|end|min|max|min_of|max_of")
+
+
 def _is_unknown(window: Sequence[_Piece]) -> bool:
-    return any(p.kind == "variable" or p.text == "{" for p in window)
+    """Whether a range holds a variable, `{w}` among them, and else only what durations are made of."""
+    unknown = False
+    for at, piece in enumerate(window):
+        if piece.kind == "word" and not _UNIT.fullmatch(piece.text) and window[at - 1].text != "{":
+            return False
+        unknown |= piece.kind == "variable" or piece.text == "{"
+    return unknown
 
 
 def _closing(pieces: Sequence[_Piece], at: int) -> int | None:
-    return next((i for i in range(at + 1, len(pieces)) if pieces[i].kind == "sign" and pieces[i].text == "]"), None)
+    for i in range(at + 1, len(pieces)):
+        if pieces[i].kind == "string" or pieces[i].text == "[":
+            return None
+        if pieces[i].text == "]":
+            return i
+    return None
 
 
 _SPELLED: Mapping[Place, str] = {
@@ -246,7 +274,7 @@ def _spelled_piece(pieces: Sequence[_Piece], at: int, places: Mapping[int, Place
         return "".join(SENTINEL if part.kind == "variable" else part.text for part in piece.parts)
     if piece.kind != "variable":
         return piece.text
-    place = places[id(piece)]
+    place = places.get(id(piece), "name")  # in a range that is not closed it has no place
     if place in ("operand", "number") and _CLOCK.fullmatch(piece.name):
         return "300"
     return _matcher(pieces, at) if place == "matcher" else _SPELLED[place]
@@ -256,8 +284,8 @@ def _matcher(pieces: Sequence[_Piece], at: int) -> str:
     """A whole matcher, with the commas that its value may bring along."""
     before = _before(pieces, at)
     after = _after(pieces, at)
-    left = "" if before is None or before.text in ("{", ",") or before.kind == "variable" else ","
-    right = "" if after is None or after.text in ("}", ",") else ","
+    left = "" if before is None or before.text in ("{", ",", "or") or before.kind == "variable" else ","
+    right = "" if after is None or after.text in ("}", ",", "or") else ","
     return f'{left}{SENTINEL}="{SENTINEL}"{right}'
 
 
@@ -265,9 +293,10 @@ def _matcher(pieces: Sequence[_Piece], at: int) -> str:
 
 
 def _placed(pieces: Sequence[_Piece]) -> Iterator[tuple[_Piece, Place]]:
+    arguments = _arguments(pieces)
     for at, piece in enumerate(pieces):
         if piece.kind == "variable" and piece.inside != "[":
-            yield piece, _place(pieces, at)
+            yield piece, _place(pieces, at, arguments)
         elif piece.kind == "string" and len(piece.parts) > 1:
             place = _place_of_string(pieces, at)
             for part in piece.parts:
@@ -288,14 +317,14 @@ def _place_of_string(pieces: Sequence[_Piece], at: int) -> Place:
     return "name" if label is not None and label.text.strip("\"'`") == "__name__" else "value"
 
 
-def _place(pieces: Sequence[_Piece], at: int) -> Place:
+def _place(pieces: Sequence[_Piece], at: int, arguments: Sequence[tuple[str, int]]) -> Place:
     match pieces[at].inside:
         case "L":
             return "label"
         case "{":
             return _place_in_braces(pieces, at)
         case _:
-            return _place_in_code(pieces, at)
+            return _place_in_code(pieces, at, arguments[at])
 
 
 def _place_in_braces(pieces: Sequence[_Piece], at: int) -> Place:
@@ -309,7 +338,7 @@ def _place_in_braces(pieces: Sequence[_Piece], at: int) -> Place:
     return "matcher"
 
 
-def _place_in_code(pieces: Sequence[_Piece], at: int) -> Place:
+def _place_in_code(pieces: Sequence[_Piece], at: int, argument: tuple[str, int]) -> Place:
     before, after = _before(pieces, at), _after(pieces, at)
     if _is_moment(pieces, at):
         return "piece" if _glued(pieces, at) else "moment"
@@ -321,16 +350,15 @@ def _place_in_code(pieces: Sequence[_Piece], at: int) -> Place:
         return "name"
     if after is not None and (after.text == "(" or after.text.lower() in ("by", "without")):
         return "applied"
-    return _place_of_operand(pieces, at)
+    return _place_of_operand(pieces, at, *argument)
 
 
-def _place_of_operand(pieces: Sequence[_Piece], at: int) -> Place:
+def _place_of_operand(pieces: Sequence[_Piece], at: int, function: str, argument: int) -> Place:
     before = _before(pieces, at)
     if before is not None and before.text.lower() == "bool":
         before = _before(pieces, _index_before(pieces, at))
     if before is not None and before.text in _COMPARISONS:
         return "number"
-    function, argument = _enclosing(pieces, at)
     if argument in _SCALARS.get(function, ()):
         return "number"
     return "text" if argument in _TEXTS.get(function, ()) else "operand"
@@ -360,16 +388,21 @@ def _glued(pieces: Sequence[_Piece], at: int) -> bool:
     )
 
 
-def _enclosing(pieces: Sequence[_Piece], at: int) -> tuple[str, int]:
-    """The function whose argument it is, and which one."""
-    level = argument = 0
-    for i in range(at - 1, -1, -1):
-        text = pieces[i].text if pieces[i].kind == "sign" else ""
-        level += (text in (")", "}", "]")) - (text in ("(", "{", "["))
-        argument += level == 0 and text == ","
-        if level < 0:
-            return _applied_at(pieces, i), argument
-    return "", 0
+def _arguments(pieces: Sequence[_Piece]) -> list[tuple[str, int]]:
+    """Of every piece the function in whose brackets it stands, and in which argument."""
+    out: list[tuple[str, int]] = []
+    around: list[tuple[str, int]] = []
+    for at, piece in enumerate(pieces):
+        out.append(around[-1] if around else ("", 0))
+        if piece.kind != "sign":
+            continue
+        if piece.text in ("(", "{", "["):
+            around.append((_applied_at(pieces, at), 0))
+        elif piece.text in (")", "}", "]") and around:
+            around.pop()
+        elif piece.text == "," and around:
+            around[-1] = (around[-1][0], around[-1][1] + 1)
+    return out
 
 
 def _applied_at(pieces: Sequence[_Piece], at: int) -> str:

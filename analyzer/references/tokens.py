@@ -17,7 +17,9 @@ MAX_NAMES = 500
 """A text of more words than this might read anything."""
 
 _STRING = r"\"(?:\\.|[^\"\\])*+(?:\"|\Z)|'(?:\\.|[^'\\])*+(?:'|\Z)|`[^`]*+(?:`|\Z)"
-_WORD = r"(?:[^\W\d]|:)[\w:.]*"
+_ESCAPED = r"\\[^\w\s\"'`]"
+"""In MetricsQL `foo\\-bar` is one name."""
+_WORD = rf"(?:[^\W\d]|:|{_ESCAPED})(?:[\w:.]|{_ESCAPED})*"
 _GAP = r"(?:\s|#[^\n]*)*"
 _LISTS = r"(?i:by|without|on|ignoring|group_left|group_right)"
 _WORDS = (
@@ -26,7 +28,7 @@ _WORDS = (
     r"|(?P<range>\[[^\]\[\"'`{}]*\])"
     rf"|\b{_LISTS}{_GAP}\((?P<list>[^()]*)\)"
     r"|(?P<number>(?:\d|\.\d)(?:[eE][+-]\d|[\w.])*)"
-    rf"|(?P<applied>{_WORD})(?={_GAP}(?:\(|(?i:by|without)\b))"
+    rf"|(?P<applied>{_WORD})(?={_GAP}(?:\(|(?i:by|without)\b|{SENTINEL}{_GAP}\())"
     rf"|(?P<word>{_WORD})"
 )
 _SEEN = re.compile(_WORDS, re.DOTALL)
@@ -92,7 +94,7 @@ def _seen(text: str) -> tuple[set[str], set[str]]:
     for match in _SEEN.finditer(text):
         kind, word = match.lastgroup, match[0]
         if kind == "word" and word.lower() not in _NEVER_NAMES:
-            names.add(word)
+            names.add(word.replace("\\", ""))
         elif kind == "braces":
             _in_braces(word, names, labels)
         elif kind == "list":
@@ -129,6 +131,8 @@ _VARIABLE = re.compile(
     r"\${1,2}\{(?!\d+\})[^{}]*\}|\${1,2}[A-Za-z_]\w*|\[\[[A-Za-z_]\w*(?::[^\]]*)?\]\]|\{\{(?!\{)(?:\"[^\"]*\"|`[^`]*`|(?!\}\}|\{\{)[^\"`])*\}\}"
     r"|%\([\w.]+\)[a-z]|%[sdgf](?![A-Za-z(])|<[A-Za-z_][\w .:-]*>|(?<![\w:])__(?!name__|fgvar__)[A-Za-z]\w*?__(?![\w:])"
 )
+_QUOTE = re.compile(r"[\"'`]")
+_CODE = re.compile(r"[{}=,()]")
 _VARIABLES_ONLY = re.compile(rf"(?:{SENTINEL}|[.:])+")
 _COMPARISONS = frozenset(("<", ">", "=", "~"))
 _NUMBERS_FIRST = frozenset(("topk", "bottomk", "quantile", "limitk", "limit_ratio", "histogram_quantile", "quantile_over_time"))
@@ -205,8 +209,9 @@ def touched(text: str) -> tuple[str, ...]:
     """Anchored patterns of every name that a text might read which did not parse; none: it might read any."""
     marked = _VARIABLE.sub(SENTINEL, text)
     if any(marked.count(quote) % 2 for quote in "\"'`"):
-        marked = re.sub(r"[\"'`]", " ", marked)  # nobody knows what is in a string and what is not
-    found = _might_read(marked)
+        marked = _QUOTE.sub(" ", marked)  # nobody knows what is in a string and what is not
+    # A comment hides nothing: with it, a quote in it may shift what looks like a string.
+    found = _might_read(marked) | (_might_read(marked.replace("#", " ")) if "#" in marked else set())
     if not found or len(found) > MAX_NAMES or any((ANY_NAME in p and too_wide(p)) or not valid(p) for p in found):
         return ()
     return tuple(sorted(found))
@@ -215,24 +220,30 @@ def touched(text: str) -> tuple[str, ...]:
 def _might_read(text: str) -> set[str]:
     """Patterns of names; `.*` among them when any."""
     found: set[str] = set()
-    before, applied, argument = "", "", ""
+    before = applied = ""
     for match in _SEEN_WITH_SIGNS.finditer(text):
-        word = match[0]
+        word = match[0].lower()
         if match["comment"]:
-            found |= _might_read(word[1:]) - {ANY_NAME}
-        elif match["braces"]:
-            found |= _of_braces(word, nameless=not _ends_a_name(before))
-        elif match["applied"]:
-            found |= set() if word.lower() in _APPLIED | _NEVER_NAMES else _of_word(word, applied=True)
-        elif match["word"] and word.lower() not in _NEVER_NAMES:
-            found |= set() if _is_number(word, before, applied) else _of_word(word)
-        elif match["string"] and applied not in _APPLIED and before in ("(", ","):
-            found |= _of_text(word)
-        if not match["comment"]:
-            argument = before
-            applied = argument if word == "(" else applied
-            before = word.lower()
+            continue
+        found |= _of_match(match, before, applied)
+        applied = before if word == "(" else applied
+        before = word
     return found
+
+
+def _of_match(match: re.Match[str], before: str, applied: str) -> set[str]:
+    """What one word might read after another; `applied` is what stands before the last bracket."""
+    kind, word = match.lastgroup, match[0]
+    if kind == "braces":
+        return _of_braces(word, nameless=not _is_name(before))
+    if kind == "applied":
+        return set() if word.lower() in _APPLIED | _NEVER_NAMES else _of_word(word, applied=True)
+    if kind == "word" and word.lower() not in _NEVER_NAMES:
+        return set() if _is_number(word, before, applied) else _of_word(word)
+    if kind == "string":
+        # A text given to a function that nobody knows may be a query.
+        return _of_text(word, query=applied not in _APPLIED and before in ("(", ","))
+    return {ANY_NAME} if word == "{" and not _is_name(before) else set()
 
 
 def _is_number(word: str, before: str, applied: str) -> bool:
@@ -240,30 +251,40 @@ def _is_number(word: str, before: str, applied: str) -> bool:
     if not _VARIABLES_ONLY.fullmatch(word):
         return False
     return (
-        before in _COMPARISONS or before in ("offset", "@", "bool") or _ends_a_name(before) or (before == "(" and applied in _NUMBERS_FIRST)
+        before in _COMPARISONS
+        or before in ("offset", "@", "bool")
+        or _ends_operand(before)
+        or (before == "(" and applied in _NUMBERS_FIRST)
     )
 
 
-def _ends_a_name(before: str) -> bool:
-    return bool(before) and (before[-1] in ")}]\"'`" or bool(re.fullmatch(_WORD, before))) and before not in _NEVER_NAMES
+def _ends_operand(before: str) -> bool:
+    return _is_name(before) or before[-1:] in (")", "}", "]", '"', "'", "`")
+
+
+def _is_name(before: str) -> bool:
+    return re.fullmatch(_WORD, before) is not None and before not in _NEVER_NAMES
 
 
 def _of_word(word: str, applied: bool = False) -> set[str]:
     if _VARIABLES_ONLY.fullmatch(word):
         return set() if applied else {ANY_NAME}
-    return {of_name(word)}
+    # A matcher of names outside of braces: some bracket is missing.
+    return {ANY_NAME} if word == "__name__" else {of_name(word.replace("\\", ""))}
 
 
 def _of_braces(braces: str, nameless: bool) -> set[str]:
     found: set[str] = set()
-    for match in _MATCHER.finditer(braces, 1, len(braces) - 1):
-        if match["quoted"]:
-            found.add(of_name(_bare(match["quoted"])))
-        elif match["loose"] and not _VARIABLES_ONLY.fullmatch(match["loose"]):
-            found.add(of_name(match["loose"]))
-        elif match["label"] and _bare(match["label"]) == "__name__":
-            found |= _of_name_matcher(match["op"], _bare(match["value"]))
-    return found or ({ANY_NAME} if nameless else set())
+    hidden: set[str] = set()
+    for label, op, value, quoted, loose in _MATCHER.findall(braces, 1, len(braces) - 1):
+        hidden |= _of_text(value or quoted)
+        if quoted:
+            found.add(of_name(_bare(quoted)))
+        elif loose and not _VARIABLES_ONLY.fullmatch(loose):
+            found.add(of_name(loose))
+        elif label and _bare(label) == "__name__":
+            found |= _of_name_matcher(op, _bare(value))
+    return (found or ({ANY_NAME} if nameless else set())) | hidden
 
 
 def _of_name_matcher(op: str, value: str) -> set[str]:
@@ -275,6 +296,7 @@ def _of_name_matcher(op: str, value: str) -> set[str]:
     return {of_name(name) for name in exact} | set(open_ended) or {ANY_NAME}
 
 
-def _of_text(string: str) -> set[str]:
-    """A text given to a function that nobody knows may be a query."""
-    return _might_read(_bare(string).strip("\"'`")) - {ANY_NAME}
+def _of_text(string: str, query: bool = False) -> set[str]:
+    """One that looks like code may be code, of which the quotes around it are what is broken."""
+    inside = _QUOTE.sub(" ", string)
+    return {of_name(w) for w in re.findall(_WORD, inside) if not _VARIABLES_ONLY.fullmatch(w)} if query or _CODE.search(inside) else set()
