@@ -31,6 +31,7 @@ from ingest.calls import Calls
 from ingest.direct import connections
 from ingest.engine import Library
 from ingest.otlp import Decoder, Limits
+from ingest.pressure import Pressure
 from ingest.redaction import FileRules
 from ingest.segments import SegmentStore
 from ingest.server import IDLE_SECONDS, Guarded, Tap, grpc_server, http_app, new_calls, ticker
@@ -55,6 +56,7 @@ class TapSettings:
     retention_hours: float = 24.0
     retention_bytes: int = 20 * 2**30
     max_series: int = 2_000_000
+    memory_bytes: int = 2 * 2**30
     keep_points: bool = False
     compiled: bool = True
     workers: int = 1
@@ -103,6 +105,7 @@ def run(settings: TapSettings) -> int:
         timedelta(hours=settings.retention_hours),
         settings.retention_bytes // (settings.workers + len(others)),
         FileRules(settings.redaction, time.monotonic),
+        pressure=Pressure(time.monotonic, settings.memory_bytes // settings.workers),
         team=team,
         left_over=others,
     )
@@ -171,10 +174,15 @@ async def _serve(tap: Tap, sock: socket.socket, calls: Calls) -> None:
 
 
 async def _sweep(calls: Calls) -> None:
+    loop = asyncio.get_running_loop()
+    before = loop.time()
     while True:
         await asyncio.sleep(1.0)
+        now = loop.time()
+        Guarded.forgive(now - before - 1.0)
+        before = now
         calls.sweep()
-        Guarded.sweep(asyncio.get_running_loop().time())
+        Guarded.sweep(now)
 
 
 def _team(settings: TapSettings) -> Team | None:
@@ -236,6 +244,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--max-series", type=int, default=defaults.max_series, help="series kept in memory; more are sampled there, not on disk"
+    )
+    parser.add_argument(
+        "--memory-bytes",
+        type=int,
+        default=defaults.memory_bytes,
+        help="resident memory, of all workers; near it the tap keeps fewer series and refuses",
     )
     parser.add_argument("--keep-points", action="store_true", help="write every point too (raw_points)")
     parser.add_argument("--no-compiled", dest="compiled", action="store_false", help="stay with the protobuf library")

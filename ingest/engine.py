@@ -30,6 +30,10 @@ class Engine(Protocol):
         """What is drained from now on belongs to a new segment."""
         ...
 
+    def shrink(self) -> None:
+        """Memory is short: keeps half as many series between drains."""
+        ...
+
     def stats(self) -> dict[str, object]:
         """Counts since the start, for people."""
         ...
@@ -57,6 +61,9 @@ class Library:
     def sealed(self) -> None:
         """Every drain names its series anew: only the reservoirs begin again."""
         self.buffer.sealed()
+
+    def shrink(self) -> None:
+        """Its series are the decoder's: nothing to do."""
 
     def stats(self) -> dict[str, object]:
         return {"decoder": "library", "series": len(self.decoder.series), "pending": self.buffer.rows()}

@@ -35,6 +35,7 @@ from ingest.calls import MAX_CALLS, MAX_STREAMS, Calls
 from ingest.columns import Staged
 from ingest.engine import Engine
 from ingest.otlp import Body, Encoding, Malformed, parse
+from ingest.pressure import Pressure
 from ingest.redaction import FileRules, redacted
 from ingest.segments import SegmentStore
 from ingest.tap import Kept, Source, Totals
@@ -88,6 +89,7 @@ class Tap:
     """Of segments on disk; the oldest go first."""
     redaction: FileRules = field(default_factory=lambda: FileRules(None, time.monotonic))
     broken: str | None = None
+    pressure: Pressure = field(default_factory=lambda: Pressure(time.monotonic))
     team: Team | None = None
     """The other workers on the same ports."""
     left_over: Sequence[SegmentStore] = ()
@@ -131,6 +133,9 @@ class Tap:
         """Decodes and buffers one body. Raises `Malformed` or `Busy`; then nothing of it is kept."""
         if self.broken is not None:
             raise Busy(self.broken, 30.0)
+        why = self.pressure.refusal()
+        if why is not None:
+            raise Busy(why, 1.0)
         if encoding == "json":
             if len(body) > MAX_JSON_BYTES:
                 raise TooLarge(f"a JSON body has at most {MAX_JSON_BYTES} bytes")
@@ -151,7 +156,7 @@ class Tap:
 
     def flush(self) -> None:
         """Buffer to staging. A disk that is full makes the tap refuse, and say why, until what it holds could be written."""
-        with self._store_lock:
+        with self._store_lock, self.pressure.writing():
             self._drain(sealing=False)
             self._guarded(self._stage)
 
@@ -170,7 +175,7 @@ class Tap:
 
     def seal(self) -> None:
         """Staging to segments; old segments retire."""
-        with self._store_lock:
+        with self._store_lock, self.pressure.writing():
             self._drain(sealing=True)
             self._guarded(self._seal)
 
@@ -188,6 +193,12 @@ class Tap:
             self.broken = None
         except Broken as error:
             self.broken = str(error)
+
+    def relieve(self) -> None:
+        """Keeps within the memory that it was given; called every second."""
+        if self.pressure.measure():
+            with self._lock:
+                self.engine.shrink()
 
     def publish(self) -> None:
         """Tells the other workers what was counted."""
@@ -213,6 +224,7 @@ class Tap:
             "refused": totals.refused,
             "wire_bytes": self.wire_bytes,
             "segments": self.segments,
+            "busy": self.pressure.refusals,
             "unwritten_seconds": round(time.monotonic() - self._written, 3),
             "slowest_write_seconds": round(self.slowest_write, 3),
             "damaged": list(self.store.damaged),
@@ -225,6 +237,14 @@ class Tap:
 def ticker(tap: Tap, seal_seconds: float, stop: threading.Event) -> None:
     """Flushes every second and seals every `seal_seconds`, until `stop`; then once more. On a busy core, requests go first."""
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWER_PRIORITY)  # of this thread alone, on Linux
+    try:
+        _tick(tap, seal_seconds, stop)
+    finally:
+        if not stop.is_set():  # whatever ended it: nothing is acknowledged that nobody would write
+            tap.broken = "the thread that writes has ended"
+
+
+def _tick(tap: Tap, seal_seconds: float, stop: threading.Event) -> None:
     sealed = time.monotonic()
     while not stop.wait(FLUSH_SECONDS):
         if time.monotonic() - sealed >= seal_seconds - FLUSH_SECONDS / 2:
@@ -232,6 +252,7 @@ def ticker(tap: Tap, seal_seconds: float, stop: threading.Event) -> None:
             sealed = time.monotonic()
         else:
             tap.flush()
+        tap.relieve()
         tap.publish()
     tap.seal()
 
@@ -619,6 +640,17 @@ class Guarded(HttpToolsProtocol):
         for connection in late:
             connection.transport.abort()
         return len(late)
+
+    @classmethod
+    def forgive(cls, seconds: float) -> None:
+        """The loop itself was away so long: no client is late for that."""
+        if seconds > 0:
+            for connection in cls.opened:
+                connection.wait_longer(seconds)
+
+    def wait_longer(self, seconds: float) -> None:
+        if self._since is not None:
+            self._since += seconds
 
     def late(self, now: float) -> bool:
         return self._since is not None and now - self._since > self._patience

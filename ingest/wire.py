@@ -38,6 +38,8 @@ _FIRST = 1024
 MAX_HEADS = 200_000
 """Resources, scopes, metrics and span names remembered, each; beyond, those that no kept series needs are forgotten at the next drain."""
 
+FEW_SERIES = 50_000
+"""Kept however short memory is."""
 MAX_FRESH_HEADS = 20_000
 """New resources, scopes and metrics that one body may bring: each is read by the library."""
 
@@ -158,7 +160,8 @@ class Table:
     """Series whose id is below are kept between drains; 2^64 while all are."""
 
     def pending(self) -> int:
-        return self.n_spill + len(self.logs) + len(self.spans) + sum(t.count for t in self.tallies) + self.n_kept
+        """In rows of a spilled aggregate, by the memory that they take: four kept points are one."""
+        return self.n_spill + len(self.logs) + len(self.spans) + sum(t.count for t in self.tallies) + self.n_kept // 4
 
 
 @dataclass(slots=True)
@@ -476,6 +479,10 @@ class Wire:
         self._forget()
         self._settled = self.series()
         return drained
+
+    def shrink(self) -> None:
+        """Memory is short: keeps half as many series between drains, but for some."""
+        self.max_series = max(self.max_series // 2, min(self.max_series, FEW_SERIES))
 
     def stats(self) -> dict[str, object]:
         """Counts since the start, for people."""
