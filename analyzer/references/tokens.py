@@ -131,7 +131,10 @@ _VARIABLE = re.compile(
     r"\${1,2}\{(?!\d+\})[^{}]*\}|\${1,2}[A-Za-z_]\w*|\[\[[A-Za-z_]\w*(?::[^\]]*)?\]\]|\{\{(?!\{)(?:\"[^\"]*\"|`[^`]*`|(?!\}\}|\{\{)[^\"`])*\}\}"
     r"|%\([\w.]+\)[a-z]|%[sdgf](?![A-Za-z(])|<[A-Za-z_][\w .:-]*>|(?<![\w:])__(?!name__|fgvar__)[A-Za-z]\w*?__(?![\w:])"
 )
+_GLUE = re.compile(rf"{SENTINEL}|{_ESCAPED}")
 _QUOTE = re.compile(r"[\"'`]")
+_LISTABLE = rf"\s*(?:(?:{_WORD}|{_STRING})\s*)?"
+_LABELS = re.compile(rf"(?:{_LISTABLE},)*+{_LISTABLE}", re.DOTALL)
 _CODE = re.compile(r"[{}=,()]")
 _VARIABLES_ONLY = re.compile(rf"(?:{SENTINEL}|[.:])+")
 _COMPARISONS = frozenset(("<", ">", "=", "~"))
@@ -240,6 +243,8 @@ def _of_match(match: re.Match[str], before: str, applied: str) -> set[str]:
         return set() if word.lower() in _APPLIED | _NEVER_NAMES else _of_word(word, applied=True)
     if kind == "word" and word.lower() not in _NEVER_NAMES:
         return set() if _is_number(word, before, applied) else _of_word(word)
+    if kind == "list":
+        return set() if _LABELS.fullmatch(match["list"]) else _of_text(match["list"], query=True)
     if kind == "string":
         # A text given to a function that nobody knows may be a query.
         return _of_text(word, query=applied not in _APPLIED and before in ("(", ","))
@@ -270,7 +275,10 @@ def _of_word(word: str, applied: bool = False) -> set[str]:
     if _VARIABLES_ONLY.fullmatch(word):
         return set() if applied else {ANY_NAME}
     # A matcher of names outside of braces: some bracket is missing.
-    return {ANY_NAME} if word == "__name__" else {of_name(word.replace("\\", ""))}
+    if word == "__name__":
+        return {ANY_NAME}
+    # A variable may stand for brackets, and a backslash be a slip: then their neighbours are names themselves.
+    return {of_name(word.replace("\\", ""))} | {of_name(piece) for piece in _GLUE.split(word) if piece}
 
 
 def _of_braces(braces: str, nameless: bool) -> set[str]:
@@ -299,4 +307,6 @@ def _of_name_matcher(op: str, value: str) -> set[str]:
 def _of_text(string: str, query: bool = False) -> set[str]:
     """One that looks like code may be code, of which the quotes around it are what is broken."""
     inside = _QUOTE.sub(" ", string)
-    return {of_name(w) for w in re.findall(_WORD, inside) if not _VARIABLES_ONLY.fullmatch(w)} if query or _CODE.search(inside) else set()
+    if not query and not _CODE.search(inside):
+        return set()
+    return set().union(*(_of_word(word, applied=True) for word in re.findall(_WORD, inside)))
