@@ -7,17 +7,25 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from analyzer.references import gcp, perses, prometheus_rules, slo
+from analyzer.references import autoscaling, datadog, gcp, perses, prometheus_rules, querylog, slo
 from analyzer.references.dashboards import Surroundings, read_dashboard
-from analyzer.references.loading import load
+from analyzer.references.loading import Loaded, asks, load
 from analyzer.references.queries import Document, Found, JsonReader, TextReader, Unread
 from analyzer.references.things import Around, At, Element, Entry, Loose, Met, Nothing, SourceType, Thing, unreadable
 from analyzer.references.walking import loose_query, things_of
-from analyzer.references.wrappings import MAX_DOCUMENT_BYTES
+from analyzer.references.wrappings import MAX_DOCUMENT_BYTES, is_called
 
-READERS: tuple[JsonReader, ...] = (*slo.READERS, *perses.READERS, *gcp.READERS, *prometheus_rules.READERS)
+READERS: tuple[JsonReader, ...] = (
+    *slo.READERS,
+    *perses.READERS,
+    *gcp.READERS,
+    *datadog.READERS,
+    *autoscaling.READERS,
+    *querylog.READERS,
+    *prometheus_rules.READERS,
+)
 """In this order: exact marks before loose shapes. Grafana's own come before all, in `wrappings.WRAPPINGS`."""
-TEXT_READERS: tuple[TextReader, ...] = ()
+TEXT_READERS: tuple[TextReader, ...] = querylog.TEXT_READERS
 _PLAIN = re.compile(
     r"\.(?:md|rst|txt|html?|csv|log|adoc)$|(?:^|/)(?:LICENSE|NOTICE|README|CHANGELOG|Makefile|Dockerfile)[^/]*$", re.IGNORECASE
 )
@@ -72,12 +80,23 @@ def _things(given: Input, readers: tuple[JsonReader, ...], text_readers: tuple[T
         found = next((f for reader in text_readers if (f := reader(given.text)) is not None), None)
     if found is not None:
         yield Met(At(), lambda _: found)
-    elif loaded.is_text or (loaded.failed and _PLAIN.search(given.path)):
+    elif _is_plain(given, loaded):
         yield Nothing(At(), "plain text")
     elif not loaded.values and not loaded.failed:
         yield Nothing(At(), "a template in which nothing looks like a query" if loaded.dull else "empty")
     else:
         yield from things_of(loaded, At(), readers, loaded.failed)
+
+
+def _is_plain(given: Input, loaded: Loaded) -> bool:
+    """Words, and no document: a text that loads as such, or one that does not load and is not called a document."""
+    if not loaded.failed:
+        return loaded.is_text
+    return (
+        not loaded.values
+        and not is_called(given.path)
+        and (loaded.is_text or (_PLAIN.search(given.path) is not None and not asks(given.text)))
+    )
 
 
 def _too_large(text: str) -> str | None:
@@ -106,7 +125,7 @@ def _met(things: Iterable[Thing], used: frozenset[str]) -> Iterator[Met]:
     for thing in things:
         if isinstance(thing, Met):
             yield thing
-        elif isinstance(thing, Element) and not {thing.uid, thing.name} & used:
+        elif isinstance(thing, Element) and not thing.spare and not {thing.uid, thing.name} & used:
             yield _alone(thing)
     if loose:
         yield Met(At(), lambda _: Found("unknown", "", "", loose))
@@ -129,15 +148,14 @@ def _documents(path: str, met: Sequence[Met], around: Around) -> Iterator[Docume
 def keys_of(met: Sequence[Met]) -> list[str]:
     """The shortest ends of the ways down that tell a file's documents apart; none for the only one, unless it has a name of its own."""
     if len(met) == 1:
-        return [met[0].at.keys[-1] if met[0].at.named else ""]
-    ways = [m.at.keys for m in met]
-    longest = max((len(w) for w in ways), default=0)
+        return [met[0].at.key if met[0].at.named else ""]
+    ways = [m.at.names for m in met]
     keys = [""] * len(ways)
-    for length in range(1, longest + 1):
-        ends = ["/".join(w[-length:]) for w in ways]
-        count = Counter(ends)
+    for length in range(1, max(map(len, ways), default=0) + 1):
+        ends = ["/".join(way[-length:]) for way in ways]
+        count = Counter(end for end, _ in set(zip(ends, ways, strict=True)))
         keys = [key or (end if count[end] == 1 else "") for key, end in zip(keys, ends, strict=True)]
-    return _numbered([key or "/".join(way) for key, way in zip(keys, ways, strict=True)])
+    return _numbered(keys)
 
 
 def _numbered(keys: list[str]) -> list[str]:
@@ -151,9 +169,10 @@ def _numbered(keys: list[str]) -> list[str]:
 
 def _skipped(path: str, things: Sequence[Thing], met: bool) -> Iterator[Skipped]:
     full = {t.at.keys[: len(t.at.keys) - n] for t in things if isinstance(t, Met | Loose | Element) for n in range(len(t.at.keys) + 1)}
-    nothing = [t for t in things if isinstance(t, Nothing) and not (t.unless_met and t.at.keys in full)]
+    told = any(isinstance(t, SourceType) for t in things)
+    nothing = [t for t in things if isinstance(t, Nothing) and not (t.unless_met and (t.at.keys in full or (told and not t.at.keys)))]
     for thing in nothing:
-        key = "/".join(thing.at.keys)
+        key = "/".join(thing.at.names)
         yield Skipped(f"{path}#{key}" if key and (met or len(nothing) > 1) else path, thing.reason)
     if not met and not nothing:
         yield Skipped(path, _reason(things))

@@ -128,7 +128,8 @@ def _relaxed(text: str, start: str, strict: Loaded) -> Loaded:
     if not (loaded.failed or loaded.dull):
         return loaded
     loaded = _yaml(text)
-    return loaded if not loaded.failed and not loaded.is_text and not loaded.dull else strict
+    better = len(loaded.values) > len(strict.values) or not (loaded.failed or loaded.dull)
+    return loaded if better and not loaded.is_text else strict
 
 
 _STRING_OR_COMMENT = re.compile(r"(\"(?:\\.|[^\"\\])*\")|//[^\n]*|/\*.*?\*/|(?<=\s)#[^\n]*", re.DOTALL)
@@ -160,7 +161,7 @@ def _one_by_one(parts: list[str]) -> Loaded:
     return Loaded(tuple(v for one in loaded for v in one.values), tuple(failed), tuple(doubts), dull=any(one.dull for one in loaded))
 
 
-_KEY = re.compile(r"^\s*(?:-\s+)?[\w.\"'/-]+\s*:(?:\s|$)", re.MULTILINE)
+_KEY = re.compile(r"^\s*(?:-\s+)?[\w.\"'/-]+\s*:(?:\s|$)|\"\w+\"\s*:", re.MULTILINE)
 
 
 def _no_structure(text: str) -> bool:

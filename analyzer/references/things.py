@@ -12,25 +12,29 @@ from analyzer.references.queries import Found, Item, Json
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """The way down to a value: keys, those that a person would call it by (`named`: how many of the last ones are so), and the owner."""
+    """The way down to a value: `keys` of mappings and numbers in lists; `names`, the same as a person would say it (a resource's name
+    instead of its number); whether the last of them was given to be a file's name (`named`); and the owner."""
 
     keys: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     named: bool = False
     owner: str | None = None
-    depth: int = 0
     texts: int = 0
 
     @property
+    def depth(self) -> int:
+        return len(self.keys)
+
+    @property
     def key(self) -> str:
-        return self.keys[-1] if self.keys else ""
+        return self.names[-1] if self.names else ""
 
     def down(self, key: str, named: bool = False) -> At:
-        return At((*self.keys, key), named, self.owner, self.depth + 1, self.texts)
+        return At((*self.keys, key), (*self.names, key), named, self.owner, self.texts)
 
-    def renamed(self, key: str) -> At:
-        """The last key said better: a resource's name instead of its number in a list."""
-        keys = self.keys[:-1] if self.keys and self.keys[-1].isdigit() else self.keys
-        return replace(self, keys=(*keys, key), named=False)
+    def renamed(self, name: str) -> At:
+        names = self.names[:-1] if self.names and self.names[-1].isdigit() else self.names
+        return At(self.keys, (*names, name), False, self.owner, self.texts)
 
     def owned(self, owner: str | None) -> At:
         return replace(self, owner=owner) if owner else self
@@ -62,6 +66,8 @@ class Element:
     uid: str
     name: str
     model: Json
+    spare: bool = False
+    """It came with an export, whose own dashboard it serves: nobody reads it alone."""
 
 
 @dataclass(frozen=True, slots=True)

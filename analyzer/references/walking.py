@@ -34,13 +34,9 @@ def walk(value: Any, at: At, readers: Readers) -> Iterator[Thing]:
 
 
 def _opened(thing: Wrapped, readers: Readers) -> Iterator[Thing]:
-    match thing:
-        case Inner():
-            yield from walk(thing.value, thing.at, readers)
-        case Text():
-            yield from _text(thing, readers)
-        case _:
-            yield thing
+    if isinstance(thing, Inner):
+        return walk(thing.value, thing.at, readers)
+    return _text(thing, readers) if isinstance(thing, Text) else iter((thing,))
 
 
 def _list(values: list[Any], at: At, readers: Readers) -> Iterator[Thing]:
@@ -55,7 +51,7 @@ def _mapping(value: Json, at: At, readers: Readers) -> Iterator[Wrapped]:
     if value.get("kind") == "CustomResourceDefinition":
         yield Nothing(at, "a schema of resources: nothing in it is a query")
         return
-    if _is_leaf(value):
+    if not _may_be_known(value):
         yield from _inside(value, at)
         return
     for wrapping in WRAPPINGS:
@@ -71,9 +67,78 @@ def _mapping(value: Json, at: At, readers: Readers) -> Iterator[Wrapped]:
     yield from _inside(value, at)
 
 
-def _is_leaf(value: Json) -> bool:
-    """A mapping of plain values that says nothing of queries: of the many mappings of large documents most are so."""
-    return _ASKING.isdisjoint(value) and not any(isinstance(v, dict | list) for v in value.values())
+def _may_be_known(value: Json) -> bool:
+    """Whether any wrapping or reader could take a mapping: of the many mappings of large documents most have none of their marks."""
+    return not _MARKS.isdisjoint(value) or any(_may_be_groups(v) for v in value.values() if isinstance(v, list))
+
+
+def _may_be_groups(value: Any) -> bool:
+    """The rulers of Mimir and Grafana answer with lists of groups under names of their own."""
+    return any("rules" in mapping(group) for group in listing(value)[:3])
+
+
+_MARKS = frozenset(
+    [
+        "apiVersion",
+        "kind",
+        "version",
+        "type",
+        "data",
+        "dashboard",
+        "elements",
+        "panels",
+        "rows",
+        "templating",
+        "schemaVersion",
+        "model",
+        "targets",
+        "grafana_alert",
+        "groups",
+        "rules",
+        "resources",
+        "global",
+        "scrape_configs",
+        "rule_files",
+        "remote_write",
+        "scrape_config_files",
+        "route",
+        "receivers",
+        "alertmanager_config",
+        "externalRules",
+        "resourceRules",
+        "slos",
+        "query",
+        "objectives",
+        "widgets",
+        "graphs",
+        "group_widget",
+        "attributes",
+        "cells",
+        "monitors",
+        "sli_specification",
+        "mosaicLayout",
+        "gridLayout",
+        "rowLayout",
+        "columnLayout",
+        "mosaic_layout",
+        "grid_layout",
+        "row_layout",
+        "column_layout",
+        "conditions",
+        "serviceLevelIndicator",
+        "service_level_indicator",
+        "param_query",
+        "params",
+        "topByCount",
+        "topByAvgDuration",
+        "topBySumDuration",
+        "topByAvgMemoryUsage",
+        "records",
+        "result",
+        "queryHistory",
+    ]
+)
+"""Of each kind of document that is read, a key that it cannot be without."""
 
 
 def _constant(found: Found) -> Callable[[Any], Found]:
@@ -86,7 +151,6 @@ QUERY_KEYS = frozenset(
     {"expr", "query", "promql", "expression", "metricquery", "metricsquery", "seriesquery", "queries", "promqlquery", "metric_query"}
 )
 """In small letters: where documents of all kinds keep queries."""
-_ASKING = frozenset({"type", "kind", "expr", "query", "q", "promql", "expression", "metricsQuery", "seriesQuery", "dashboard"})
 _TELLING = re.compile(r"^[\s-]*[\"']?(?:expr|query|groups|panels|targets|rules|record|alert|slos|widgets)[\"']?\s*:", re.MULTILINE)
 _SHORTEST = 12
 """No shorter text holds a document."""
@@ -94,22 +158,28 @@ _SHORTEST = 12
 
 def _inside(value: Json, at: At) -> Iterator[Wrapped]:
     """The members of a mapping that nobody knows; it is told when nothing is in them, if it is a document's whole or a resource."""
-    if at.depth == 0 or (isinstance(value.get("kind"), str) and isinstance(value.get("metadata"), dict)):
+    if at.depth == 0 or _is_search(value) or (isinstance(value.get("kind"), str) and isinstance(value.get("metadata"), dict)):
         yield Nothing(at, _reason(value), unless_met=True)
     for key, inner in value.items():
-        yield from _member(str(key), inner, at)
+        if inner and isinstance(inner, _HOLDERS):
+            yield from _member(str(key), inner, at)
+
+
+_HOLDERS = (str, list, dict)
 
 
 def _reason(value: Json) -> str:
-    if str(value.get("type")).startswith("dash-") and "uid" in value:
+    if _is_search(value):
         return "a search result, which names a dashboard and holds none"
     kind = scalar(value.get("kind"))
     return f"{kind}: nothing in it is a query" if kind else "nothing in it is a query"
 
 
+def _is_search(value: Json) -> bool:
+    return "uid" in value and str(value.get("type")).startswith("dash-")
+
+
 def _member(key: str, inner: Any, at: At) -> Iterator[Wrapped]:
-    if not isinstance(inner, str | list | dict):
-        return
     if key.casefold() in QUERY_KEYS or (key == "filter" and isinstance(inner, str) and "metric.type" in inner):
         texts = [t for t in (inner if isinstance(inner, list) else [inner]) if isinstance(t, str) and t.strip()]
         yield from (Loose(at, key, t) for t in texts)
@@ -117,16 +187,18 @@ def _member(key: str, inner: Any, at: At) -> Iterator[Wrapped]:
             return
     if isinstance(inner, str):
         must = is_called(key)
-        if len(inner) >= _SHORTEST and (must or inner.lstrip()[:1] in ("{", "[") or "\n" in inner):
+        if must or (len(inner) >= _SHORTEST and (inner.lstrip()[:1] in ("{", "[") or "\n" in inner)):
             yield Text(at.down(key, named=must), inner, must)
+    elif "dashboards" in at.keys and isinstance(inner, dict) and _is_fetched(mapping(inner)):
+        yield _fetched(mapping(inner), key, at)
     else:
-        yield _fetched(mapping(inner), key, at) if _is_fetched(mapping(inner), at) else Inner(at.down(key), inner)
+        yield Inner(at.down(key), inner)
 
 
-def _is_fetched(value: Json, at: At) -> bool:
+def _is_fetched(value: Json) -> bool:
     """Grafana's Helm chart fetches dashboards by number or address: `dashboards: {folder: {name: {gnetId: 1860}}}`."""
     told = bool(scalar(value.get("gnetId"))) or isinstance(value.get("url"), str)
-    return told and "dashboards" in at.keys and {"json", "panels", "rows", "templating"}.isdisjoint(value)
+    return told and {"json", "panels", "rows", "templating"}.isdisjoint(value)
 
 
 def _fetched(value: Json, key: str, at: At) -> Met:
@@ -139,7 +211,11 @@ def _fetched(value: Json, key: str, at: At) -> Met:
 def _text(given: Text, readers: Readers) -> Iterator[Thing]:
     """The documents in a text that stands in a value. One that was meant to be one must load; others are tried if they look like it."""
     text, at = given.text, given.at
-    if len(text) < _SHORTEST or not (given.must or text.lstrip()[:1] in ("{", "[") or _TELLING.search(text)):
+    if (
+        not text.strip()
+        or not (given.must or len(text) >= _SHORTEST)
+        or not (given.must or text.lstrip()[:1] in ("{", "[") or _TELLING.search(text))
+    ):
         return
     if at.texts >= MAX_TEXTS:
         yield unreadable(at, Unread("document", "", f"more than {MAX_TEXTS} texts inside texts"))
@@ -179,7 +255,7 @@ _PROMQL = re.compile(r"[A-Za-z_:][\w:]*\s*[({\[]")
 
 def loose_query(loose: Loose) -> Item | None:
     """A text that looks like PromQL is tried as such; of any other the names in it are protected."""
-    where = "/".join((*loose.at.keys, loose.key))
+    where = "/".join((*loose.at.names, loose.key))
     if loose.key == "filter":
         return Query("gcp_filter", "panel", where, loose.text)
     if _PROMQL.search(loose.text):

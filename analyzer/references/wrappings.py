@@ -175,7 +175,15 @@ def _alerting(value: Json, at: At) -> Iterator[Wrapped] | None:
 
 def _dashboard(value: Json, at: At) -> Iterator[Wrapped] | None:
     kind = "grafana_dashboard" if is_dashboard(value) else "grafana_panel" if is_panel(value) else None
-    return iter([Met(at, lambda around: read_dashboard(value, around.grafana, kind), stubs_of(value))]) if kind else None
+    return _with_elements(value, at, kind) if kind else None
+
+
+def _with_elements(value: Json, at: At, kind: str) -> Iterator[Wrapped]:
+    yield Met(at, lambda around: read_dashboard(value, around.grafana, kind), stubs_of(value))
+    elements = value.get("__elements")
+    for element in mappings(list(mapping(elements).values()) if isinstance(elements, dict) else elements):
+        if isinstance(element.get("model"), dict):
+            yield Element(at, scalar(element.get("uid")) or "", scalar(element.get("name")) or "", mapping(element["model"]), spare=True)
 
 
 def stubs_of(value: Any) -> frozenset[str]:
