@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
 import re
 import stat
 import tarfile
@@ -12,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 import zstandard
 
@@ -20,6 +21,9 @@ from analyzer.references.inventory import Input, Skipped
 from analyzer.references.loading import asks
 from analyzer.references.wrappings import MAX_DOCUMENT_BYTES
 from flowgate.errors import NotFound
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 MAX_MEMBERS = 10_000
 """Of one archive, folders included."""
@@ -144,7 +148,7 @@ def _unevaluated(path: str, suffix: str, raw: bytes) -> Iterator[Input | Skipped
 
 
 def _structured(path: str, start: bytes, stream: IO[bytes], limit: int) -> Iterator[Input]:
-    raw = start + stream.read(limit + 1 - len(start))
+    raw = start + stream.read(max(0, limit + 1 - len(start)))
     if len(raw) > limit:
         yield Input(path, "", f"larger than {limit} bytes")
         return
@@ -197,9 +201,50 @@ def _renamed(path: str, inner: str, outer: str) -> str:
 
 
 def _opened(stream: IO[bytes], path: str) -> IO[bytes]:
-    if path.casefold().endswith("zst"):
-        return cast("IO[bytes]", zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True))
-    return cast("IO[bytes]", gzip.GzipFile(fileobj=stream))
+    if not stream.read(1):
+        raise EOFError("it is empty")
+    stream.seek(0)
+    plain = io.BufferedReader(_Zstd(stream)) if path.casefold().endswith("zst") else gzip.GzipFile(fileobj=stream)
+    return cast("IO[bytes]", plain)
+
+
+class _Zstd(io.RawIOBase):
+    """Frames of zstd one after another. The library's own reader takes a frame that ends early for a whole one."""
+
+    _CHUNK = 512
+    """A block of 4 bytes may stand for 128 KiB, so that little is taken at a time."""
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        self._packed = packed
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._plain = b""
+        self._rest = b""
+        self._inside = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        while not self._plain and self._advance():
+            pass
+        view = memoryview(buffer).cast("B")
+        taken = self._plain[: len(view)]
+        view[: len(taken)] = taken
+        self._plain = self._plain[len(taken) :]
+        return len(taken)
+
+    def _advance(self) -> bool:
+        packed = self._rest or self._packed.read(self._CHUNK)
+        if not packed:
+            if self._inside:
+                raise EOFError("zstd that ends early")
+            return False
+        self._plain = self._frame.decompress(packed)
+        self._inside = not self._frame.eof
+        self._rest = self._frame.unused_data if self._frame.eof else b""
+        if self._frame.eof:
+            self._frame = zstandard.ZstdDecompressor().decompressobj()
+        return True
 
 
 def _archived(stream: IO[bytes], path: str) -> Iterator[Input | Skipped]:
