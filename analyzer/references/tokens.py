@@ -100,7 +100,9 @@ def _seen(text: str) -> tuple[set[str], set[str]]:
         elif kind == "list":
             labels.update(_bare(listed) for listed in _LISTED.findall(match["list"]) if "\\" not in listed)
     defined = _definitions(text) if "with" in text.lower() else frozenset[str]()
-    return {n for n in names if SENTINEL not in n} - defined, {n for n in labels if SENTINEL not in n} - defined
+    if defined:  # what is given to a template may be a label as well
+        names, labels = set(), (names | labels) - defined
+    return {n for n in names if SENTINEL not in n}, {n for n in labels if SENTINEL not in n}
 
 
 def _definitions(text: str) -> frozenset[str]:
