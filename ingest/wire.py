@@ -40,6 +40,9 @@ MAX_HEADS = 200_000
 
 FEW_SERIES = 50_000
 """Kept however short memory is."""
+ROWS_OF_ONE = 3
+"""Rows that one point may make at most: what its series spills, the point itself where all are kept, and a new series."""
+
 MAX_FRESH_HEADS = 20_000
 """New resources, scopes and metrics that one body may bring: each is read by the library."""
 
@@ -221,6 +224,8 @@ class Wire:
     _current: Table | None = None
     _second: int = -1
     _fresh: int = 0
+    _met: int = 0
+    """Points, records and spans since the last drain."""
     _settled: int = 0
     """Series that the last drain left: those that came since count as rows, or a flood of new ones would have no bound before the next."""
 
@@ -239,7 +244,7 @@ class Wire:
 
     def take(self, source: Source, signal: Signal, body: Body, now_ns: int) -> Kept:
         """Takes one body whole; or raises `Malformed` or `Busy`, and then nothing of it is counted."""
-        if self.pending() + self.series() - self._settled >= self.settings.max_rows:
+        if ROWS_OF_ONE * self._met >= self.settings.max_rows and self.pending() + self.series() - self._settled >= self.settings.max_rows:
             self.totals.refused += 1
             raise Busy("the tap's buffer is full", self.settings.retry_after)
         table = self.tables.get(source)
@@ -272,7 +277,9 @@ class Wire:
             if last is not None:
                 self._leave(last)
             st[k.N_SERIES], st[k.GUESS], st[k.N_SKV], st[k.N_ALIAS] = table.n_series, table.guess, table.n_skv, table.n_aliases
+            st[k.N_VALUES], st[k.N_TAKEN] = table.n_values, table.n_taken
             self._current = table
+            self._fit_reservoirs(table)
         second = now_ns // _NS
         if second != self._second:
             self._second = second
@@ -283,6 +290,18 @@ class Wire:
         st = self._state
         table.n_series, table.guess, table.n_skv = int(st[k.N_SERIES]), int(st[k.GUESS]), int(st[k.N_SKV])
         table.n_aliases = int(st[k.N_ALIAS])
+        table.n_values, table.n_taken = int(st[k.N_VALUES]), int(st[k.N_TAKEN])
+
+    def _rest(self) -> None:
+        """Every table says what it holds; the next body's begins anew."""
+        if self._current is not None:
+            self._leave(self._current)
+        self._current = None
+
+    def _fit_reservoirs(self, table: Table) -> None:
+        """One for each metric known by now: asked when a table's turn comes and when metrics were met, as any of them may be scanned then."""
+        while len(self.catalog.metrics) > table.reservoirs.shape[0]:
+            table.reservoirs = _grown(table.reservoirs)
 
     def _scanned(self, table: Table, signal: Signal, body: Body) -> tuple[Body, int]:
         """The body as it was scanned, and what came of it."""
@@ -300,7 +319,9 @@ class Wire:
             code = self._scan_once(table, signal, data)
             if code == k.GROW:
                 self._grow(table)
-            elif code != k.MISS or not self._register(body):
+            elif code == k.MISS and self._register(body):
+                self._fit_reservoirs(table)
+            else:
                 table.n_series = int(self._state[k.N_SERIES])
                 return k.UNSURE if code == k.MISS else code
 
@@ -415,18 +436,14 @@ class Wire:
         n = int(st[k.N_OUT])
         while table.n_spill + n > table.spill.shape[0]:
             table.spill = _grown(table.spill)
-        while table.n_values + n > table.values.shape[0]:
+        while int(st[k.N_VALUES]) + n > table.values.shape[0]:
             table.values = _grown(table.values)
-        while len(self.catalog.metrics) > table.reservoirs.shape[0]:
-            table.reservoirs = _grown(table.reservoirs)
-        st[k.N_VALUES], st[k.N_TAKEN] = table.n_values, table.n_taken
         table.n_spill = int(
             k.commit(
                 st, self._points, table.rows, table.keys, table.spill, np.uint64(table.n_spill),
                 self.catalog.contexts, self._blocks, table.reservoirs, table.values,
             )
         )  # fmt: skip
-        table.n_values, table.n_taken = int(st[k.N_VALUES]), int(st[k.N_TAKEN])
         if self.keep_points and n:
             table.kept_points.append((table.keys[self._points[:n, k.PT_INDEX]], self._points[:n, 1].copy(), self._points[:n, 2].copy()))
             table.n_kept += n
@@ -454,6 +471,7 @@ class Wire:
     def _account(self, table: Table, signal: Signal) -> Kept:
         st = self._state
         kept, received = int(st[k.N_OUT]), int(st[k.RECEIVED])
+        self._met += kept
         match signal:
             case Signal.METRICS:
                 self.totals.points += kept
@@ -473,11 +491,10 @@ class Wire:
 
     def drain(self) -> dict[Source, Staged]:
         """Everything counted since the last drain, as the tables of a segment; series keep their last value."""
-        if self._current is not None:
-            self._leave(self._current)
+        self._rest()
         drained = {s: d for s, d in ((s, self._drained(t)) for s, t in self.tables.items()) if d is not None}
         self._forget()
-        self._settled = self.series()
+        self._settled, self._met = self.series(), 0
         return drained
 
     def shrink(self) -> None:
@@ -498,6 +515,7 @@ class Wire:
 
     def sealed(self) -> None:
         """What is drained from now on belongs to a new segment, which has to name its series anew."""
+        self._rest()
         for table in self.tables.values():
             table.stamp += 1
             table.n_taken = 0

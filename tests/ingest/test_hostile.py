@@ -40,7 +40,9 @@ CODECS: dict[str, Callable[[bytes], bytes]] = {"gzip": lambda d: gzip.compress(d
 class Tap:
     def __init__(self, children: Children, folder: Path) -> None:
         self.http, self.grpc = free_port(), free_port()
-        argv = python("-m", "ingest", "--data", str(folder), "--http", f"127.0.0.1:{self.http}", "--grpc", f"127.0.0.1:{self.grpc}")
+        argv = python(
+            "-m", "ingest", "--workers", "1", "--data", str(folder), "--http", f"127.0.0.1:{self.http}", "--grpc", f"127.0.0.1:{self.grpc}"
+        )
         self.child: Child = children.start("tap", argv, None, ROOT)
         wait_until("the tap", lambda: says_ready(self.child), 30, self.child)
         wait_until("its compiled engine", lambda: self.stats()["decoder"] == "compiled", 90, self.child)
@@ -270,7 +272,8 @@ def test_the_collectors_exporters_are_understood(tap: Tap, tmp_path: Path) -> No
 def test_a_first_start_serves_before_anything_is_compiled(tmp_path: Path) -> None:
     """With an empty cache the library answers at once, and the compiled engine follows."""
     port = free_port()
-    argv = python("-m", "ingest", "--data", str(tmp_path / "s"), "--http", f"127.0.0.1:{port}", "--grpc", f"127.0.0.1:{free_port()}")
+    ports = ("--http", f"127.0.0.1:{port}", "--grpc", f"127.0.0.1:{free_port()}")
+    argv = python("-m", "ingest", "--workers", "1", "--data", str(tmp_path / "s"), *ports)
     with Children(tmp_path) as children:
         began = time.monotonic()
         child = children.start("tap", argv, {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}, ROOT)
@@ -289,7 +292,8 @@ def test_without_numba_the_library_serves_and_the_tap_says_why(tmp_path: Path) -
     (tmp_path / "hidden").mkdir()
     (tmp_path / "hidden" / "numba.py").write_text("raise ImportError('there is no numba here')")
     port = free_port()
-    argv = python("-m", "ingest", "--data", str(tmp_path / "s"), "--http", f"127.0.0.1:{port}", "--grpc", f"127.0.0.1:{free_port()}")
+    ports = ("--http", f"127.0.0.1:{port}", "--grpc", f"127.0.0.1:{free_port()}")
+    argv = python("-m", "ingest", "--workers", "1", "--data", str(tmp_path / "s"), *ports)
     with Children(tmp_path) as children:
         child = children.start("tap", argv, {"PYTHONPATH": str(tmp_path / "hidden")}, ROOT)
         wait_until("the tap", lambda: says_ready(child), 20, child, every=0.02)

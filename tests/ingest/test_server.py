@@ -38,7 +38,7 @@ class Tap:
         self.folder, self.grpc, self.http = folder, free_port(), free_port()
         self.argv = python(
             "-m", "ingest", "--data", str(folder), "--grpc", f"127.0.0.1:{self.grpc}", "--http", f"127.0.0.1:{self.http}",
-            "--seal-seconds", "1", *args,
+            "--seal-seconds", "1", "--workers", "1", *args,
         )  # fmt: skip
         self.child: Child = children.start("tap", self.argv, None, ROOT)
         wait_until("the tap", lambda: says_ready(self.child), 30, self.child)

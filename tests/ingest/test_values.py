@@ -15,11 +15,11 @@ from analyzer.reader import open_tap
 from flowgate.ids import DEFAULT_ORG, GatewayId
 from flowgate.ports import Identity
 from flowgate.telemetry import Side, Signal
+from ingest import kernels
 from ingest.compaction import RUN
 from ingest.segments import SegmentStore
 from ingest.tap import Settings, Source
 from ingest.wire import Wire
-from tests.ingest.oracle import SOURCE as ORACLE
 from tests.ingest.oracle import Pair
 from tests.ingest.otlp_bodies import NOW, attributes, gauge
 
@@ -85,6 +85,26 @@ def test_both_engines_take_the_same_however_drains_fall(blocks: list[tuple[str, 
     assert parts == samples(whole)
 
 
+def test_sources_that_take_turns_have_reservoirs_of_their_own() -> None:
+    """Also when one meets metrics that the other never sends."""
+    engine, other = Wire(KEY, settings=Settings(value_samples=4)), SOURCE._replace(side=Side.OUT)
+    alone = Wire(KEY, settings=Settings(value_samples=4))
+    for turn in range(6):
+        take(engine, body("m", 7, first=turn * 10))
+        take(alone, body("m", 7, first=turn * 10))
+        request = gauge()
+        metrics = request.resource_metrics[0].scope_metrics[0].metrics
+        for number in range(400):
+            attributes(metrics.add(name=f"{turn}-{number}").gauge.data_points.add(time_unix_nano=NOW, as_int=1).attributes, {})
+        engine.take(other, Signal.METRICS, request.SerializeToString(), NOW)
+        if turn == 3:
+            engine.sealed()
+            alone.sealed()
+    both = engine.drain()
+    assert both[SOURCE].tables["value_samples"].to_pylist() == samples(alone)
+    assert both[other].tables["value_samples"].num_rows == 2400
+
+
 def test_weights_estimate_the_points_and_their_mean() -> None:
     """Over 200 runs of 1,000 points of value 0 .. 999: unbiased within four standard errors of what the runs show themselves."""
     counts, sums = [], []
@@ -126,7 +146,7 @@ def test_metrics_without_end_widen_the_strata_of_all() -> None:
         for number in range(metric, metric + 500):
             attributes(metrics.add(name=f"m{number}").gauge.data_points.add(time_unix_nano=NOW, as_int=1).attributes, {"a": "1"})
         pair.feed(Signal.METRICS, request.SerializeToString())
-    assert pair.wire.tables[ORACLE].n_taken > 1 << 14
+    assert pair.wire._state[kernels.N_TAKEN] > 1 << 14
     pair.feed(Signal.METRICS, body("m19999", 100))
     rows = pair.compare()["value_samples"]
     assert {row[-1] for row in rows} == {1.0, 2.0, 4.0}
