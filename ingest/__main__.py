@@ -31,11 +31,11 @@ from ingest.calls import Calls
 from ingest.direct import connections
 from ingest.engine import Library
 from ingest.otlp import Decoder, Limits
-from ingest.pressure import Pressure
+from ingest.pressure import Pressure, fitting
 from ingest.redaction import FileRules
 from ingest.segments import SegmentStore
 from ingest.server import IDLE_SECONDS, Guarded, Tap, grpc_server, http_app, new_calls, ticker
-from ingest.tap import Buffer, Settings
+from ingest.tap import MAX_ROWS, Buffer, Settings
 from ingest.tokens import FileTokens
 from ingest.workers import MOST_WORKERS, Keeper, Team, die_with_parent, folder_of, left_over, usual_workers
 
@@ -56,7 +56,7 @@ class TapSettings:
     retention_hours: float = 24.0
     retention_bytes: int = 20 * 2**30
     max_series: int = 2_000_000
-    memory_bytes: int = 2 * 2**30
+    memory_bytes: int = 4 * 2**30
     keep_points: bool = False
     compiled: bool = True
     workers: int = 1
@@ -97,7 +97,9 @@ def run(settings: TapSettings) -> int:
     sock = _listen(settings.http, "OTLP/HTTP", shared=team is not None)
     store = SegmentStore.open(folder_of(settings.data, settings.worker or 0), settings.bucket_seconds)
     others = [] if settings.worker else [SegmentStore.open(f, settings.bucket_seconds) for f in left_over(settings.data, settings.workers)]
-    limits, bounds = Limits(past_seconds=round(settings.retention_hours * 3600)), Settings(bucket_seconds=settings.bucket_seconds)
+    memory = settings.memory_bytes // settings.workers
+    limits = Limits(past_seconds=round(settings.retention_hours * 3600))
+    bounds = Settings(bucket_seconds=settings.bucket_seconds, max_rows=fitting(MAX_ROWS, memory))
     tap = Tap(
         Library(Decoder(key, limits), Buffer(bounds)),
         store,
@@ -105,7 +107,7 @@ def run(settings: TapSettings) -> int:
         timedelta(hours=settings.retention_hours),
         settings.retention_bytes // (settings.workers + len(others)),
         FileRules(settings.redaction, time.monotonic),
-        pressure=Pressure(time.monotonic, settings.memory_bytes // settings.workers),
+        pressure=Pressure(time.monotonic, memory),
         team=team,
         left_over=others,
     )
@@ -143,7 +145,8 @@ def accelerate(tap: Tap, key: bytes, limits: Limits, bounds: Settings, settings:
         from ingest.wire import Wire
 
         warm(Wire(key, limits, bounds))
-        tap.swap(Wire(key, limits, bounds, settings.max_series // settings.workers, settings.keep_points))
+        most = fitting(settings.max_series, settings.memory_bytes) // settings.workers
+        tap.swap(Wire(key, limits, bounds, most, settings.keep_points))
     except (ImportError, OSError, subprocess.CalledProcessError) as error:
         print(f"the compiled scanner cannot be had, the library stays: {error}", file=sys.stderr, flush=True)
 

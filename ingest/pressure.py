@@ -14,6 +14,13 @@ WRITE_SECONDS = 4.0
 ROOM = 4
 """The tap refuses when a quarter of its memory is left: what it has taken by then still has to be written."""
 SHRINK_SECONDS = 10.0
+SERIES_BYTES = 2048
+"""Of memory for each series that is kept, and for each row that waits: a third of it is what they take at rest, the rest what writing them takes."""
+
+
+def fitting(wanted: int, most_bytes: int) -> int:
+    """So many series or rows of those wanted fit into the memory."""
+    return min(wanted, most_bytes // SERIES_BYTES)
 
 
 def resident_bytes() -> int:

@@ -22,6 +22,7 @@ from ingest.otlp import Batch, LogItem, Point, SeriesRow, SpanItem
 
 _NS = 1_000_000_000
 _Key = TypeVar("_Key")
+MAX_ROWS = 2_000_000
 
 
 class Source(NamedTuple):
@@ -88,7 +89,7 @@ class Settings:
     """Bounds of the buffer. `max_rows` pending rows over all sources make it busy; buckets are `bucket_seconds` long."""
 
     bucket_seconds: int = 5
-    max_rows: int = 2_000_000
+    max_rows: int = MAX_ROWS
     log_samples: int = 1_000
     value_samples: int = 64
     trace_sample_bits: int = 0

@@ -16,7 +16,7 @@ from flowgate.ports import Identity
 from flowgate.telemetry import Side, Signal
 from ingest.engine import Library
 from ingest.otlp import Decoder
-from ingest.pressure import SHRINK_SECONDS, WRITE_SECONDS, Pressure, resident_bytes
+from ingest.pressure import SERIES_BYTES, SHRINK_SECONDS, WRITE_SECONDS, Pressure, fitting, resident_bytes
 from ingest.segments import SegmentStore
 from ingest.server import Tap, ticker
 from ingest.tap import Buffer, Source
@@ -91,6 +91,11 @@ def test_series_are_kept_fewer_once_in_a_while_and_bodies_are_taken_again_when_t
 
 def test_without_a_bound_memory_is_never_short() -> None:
     assert World(used=10**12).pressure(None).measure() is False
+
+
+@pytest.mark.parametrize(("most", "fits"), [(0, 0), (999 * SERIES_BYTES, 999), (10**15, 2_000_000)])
+def test_no_more_series_are_kept_than_fit(most: int, fits: int) -> None:
+    assert fitting(2_000_000, most) == fits
 
 
 def test_this_process_has_a_size() -> None:
