@@ -33,21 +33,7 @@ STOP_SECONDS = 30.0
 MOST_WORKERS = 8
 
 Stats = Mapping[str, Any]
-_SUMMED = (
-    "points",
-    "log_records",
-    "spans",
-    "refused",
-    "wire_bytes",
-    "segments",
-    "series",
-    "pending",
-    "by_library",
-    "exemplars",
-    "redaction_damaged",
-)
-_LARGEST = ("unwritten_seconds", "slowest_write_seconds")
-_SAID = ("unmerged", "broken")
+_OWN = frozenset({"at", "restarts"})
 
 
 def usual_workers(cores: int) -> int:
@@ -62,17 +48,27 @@ def merged(parts: Sequence[Stats | None]) -> dict[str, object]:
     """
     up = [part for part in parts if part is not None]
     gone = [f"worker {number} is not up" for number, part in enumerate(parts) if part is None]
-    said = {name: next((part[name] for part in up if part.get(name)), None) for name in _SAID}
+    names = dict.fromkeys(name for part in up for name in part if name not in _OWN)
+    both = {name: _as_one([part[name] for part in up if name in part]) for name in names}
     return {
+        **both,
         "decoder": "compiled" if up and all(part.get("decoder") == "compiled" for part in up) else "library",
-        **{name: sum(part.get(name, 0) for part in up) for name in _SUMMED},
-        **{name: max((part.get(name, 0.0) for part in up), default=0.0) for name in _LARGEST},
         "series_exact": False,
-        "damaged": [name for part in up for name in part.get("damaged", ())],
-        **said,
-        "broken": said["broken"] or (gone[0] if gone else None),
+        "broken": both.get("broken") or (gone[0] if gone else None),
         "workers": [None if part is None else {"points": part.get("points", 0), "restarts": part.get("restarts", 0)} for part in parts],
     }
+
+
+def _as_one(values: Sequence[Any]) -> Any:
+    """Counts add up, of ages and sizes the largest counts, lists follow one another, and of texts the first that says something."""
+    kinds = {type(value) for value in values}
+    if kinds == {int}:
+        return sum(values)
+    if kinds <= {int, float}:
+        return max(values)
+    if kinds == {list}:
+        return [item for value in values for item in value]
+    return next((value for value in values if value), values[0])
 
 
 def folder_of(root: Path, number: int) -> Path:

@@ -61,6 +61,8 @@ def test_counts_add_up_ages_are_the_largest_and_one_trouble_is_everyones() -> No
     assert (both["points"], both["series"], both["unwritten_seconds"], both["damaged"]) == (7, 4, 2.5, ["a", "b"])
     assert (both["decoder"], both["broken"], both["series_exact"]) == ("compiled", "full", False)
     assert merged([stats(), stats(decoder="library")])["decoder"] == "library"
+    assert merged([stats(new=2, at=9.0), stats(new=3)])["new"] == 5, "what this page does not name is merged by its kind"
+    assert "at" not in merged([stats(at=9.0)])
 
 
 def test_a_worker_that_is_not_up_is_named() -> None:
