@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from analyzer.references.queries import Found, Item, Json, Query, Unread
-from analyzer.references.shapes import at, first, listing, mapping, mappings, owner_of, scalar, texts_in
+from analyzer.references.shapes import at, listing, mapping, mappings, owner_of, scalar, texts_in
 from analyzer.references.targets import SKIPPED, UNKNOWN, Place, Scope, legend_labels, read_target, written_as
 from analyzer.references.variables import fixed_values, read_variable
 
@@ -166,7 +166,8 @@ class _Reader:
         source = self.scope.source(panel.get("datasource"))
         alert = mapping(panel.get("alert"))
         for target in mappings(panel.get("targets")):
-            explorable = self.scope.explorable(first(target, "datasource") or panel.get("datasource"))
+            asked = [d for d in (panel.get("datasource"), target.get("datasource")) if written_as(d)] or [None]
+            explorable = any(map(self.scope.explorable, asked))
             place = Place("panel", where, self.scope, mentioned=labels, explorable=explorable)
             yield from read_target(target, source, _alerting(place, alert, target) if alert else place)
 
@@ -204,7 +205,9 @@ def panel_labels(panel: Json) -> frozenset[str]:
     texts = (t for holder in (config, panel.get("links"), panel.get("options")) for _, t in texts_in(holder) if "__" in t)
     found = {a or b for text in texts for a, b in _FIELD_LABEL.findall(text)}
     if _is_table(panel):
-        found |= {scalar(at(o, "matcher", "options")) for o in mappings(mapping(config).get("overrides")) if at(o, "matcher", "id") == "byName"}
+        found |= {
+            scalar(at(o, "matcher", "options")) for o in mappings(mapping(config).get("overrides")) if at(o, "matcher", "id") == "byName"
+        }
     found |= {name for t in mappings(panel.get("transformations")) for name in _fields_of(mapping(t.get("options")))}
     found |= {scalar(c.get("value")) for c in mappings(panel.get("columns"))} | {
         scalar(s.get("pattern")) for s in mappings(panel.get("styles"))

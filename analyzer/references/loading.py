@@ -16,7 +16,8 @@ from analyzer.references.targets import names_in
 
 MAX_NESTING = 200
 """Deeper values are refused: no document of ours nests deeper than 40, and readers may recurse."""
-_TEMPLATE = re.compile(r"\{\{-?\s*(?:\.[A-Z]|include\b|if\b|range\b|with\b|end\b|template\b|define\b|/\*|\$\.)|\{%-?\s*\w+")
+_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%-?\s*\w+")
+"""Of Helm, Go, Jinja and most others. What does not load and has this in it was not written to be loaded."""
 _FIRST = re.compile(r"[\ufeff\s]*(?:(?:#|//)[^\n]*\n\s*|/\*.*?\*/\s*)*", re.DOTALL)
 _LONE_SURROGATE = re.compile(r"\\u[dD](?:[89aAbB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|[c-fC-F][0-9a-fA-F]{2}(?<!\\u[dD][89abAB]..\\u....))")
 
@@ -58,9 +59,9 @@ def _json(text: str) -> Loaded:
             values.append(value)
             end = _after(_SPACE, text, end)
     except (ValueError, RecursionError) as error:
-        return _failed(text, _said(error), tuple(values))
+        return _failed(text, _said(error), tuple(values), is_json=True)
     if any(_deep(value) for value in values):
-        return _failed(text, f"nested deeper than {MAX_NESTING}")
+        return _failed(text, f"nested deeper than {MAX_NESTING}", is_json=True)
     return Loaded(tuple(values), doubts=tuple(_doubts(twice)))
 
 
@@ -91,18 +92,19 @@ def _said(error: BaseException) -> str:
     return "nested too deep" if isinstance(error, RecursionError) else (str(error).splitlines() or ["not readable"])[0][:200]
 
 
-def _failed(text: str, reason: str, values: tuple[Any, ...] = (), is_text: bool = False) -> Loaded:
-    """What a text that does not load might read: any name; nothing, when it is a template that no query's key stands in."""
+def _failed(text: str, reason: str, values: tuple[Any, ...] = (), is_text: bool = False, is_json: bool = False) -> Loaded:
+    """What a text that does not load might read: any name; nothing, when it is a template in YAML that no query's key stands in. (Cut
+    JSON looks like a template too, since legends do.)"""
     if not _TEMPLATE.search(text):
         return Loaded(values, (Unread("document", "", f"not readable: {reason}"),), is_text=is_text)
-    if not asks(text):
+    if not is_json and not asks(text):
         return Loaded(values, dull=True)
     return Loaded(values, (Unread("document", "", f"a template, which is not evaluated: give its rendered output ({reason})"),))
 
 
 _ASKS = re.compile(
     r"\b(?:expr|quer(?:y|ies)|promql|expression|record|alert|panels|targets|groups|dashboards?|metrics?|metricName|(?:series|metrics)Query)[\"']?\s*[:=]"
-    r"|\bkind:\s*\S*(?:Rule|Dashboard|ScaledObject|Autoscaler|ServiceLevel|SLO)\b|\bFiles\.(?:Get|Glob)"
+    r"|\bkind:\s*\S*(?:Rule|Dashboard|ScaledObject|HorizontalPodAutoscaler|ServiceLevel|SLO)\b|\bFiles\.(?:Get|Glob)"
 )
 
 

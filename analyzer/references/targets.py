@@ -117,11 +117,16 @@ class Place:
 
 def read_target(target: Json, above: Source, place: Place) -> Iterator[Item]:
     """The queries of one target; `above` is the data source of what it stands in."""
-    reference = target.get("datasource")
-    source = place.scope.source(reference)
-    source = source if source.kind not in _MIXED else above
+    source = _asked(place.scope.source(target.get("datasource")), above)
     place = replace(place, mentioned=place.mentioned | legend_labels(target.get("legendFormat")) | legend_labels(target.get("alias")))
     yield from _reader(source, target)(target, source, place)
+
+
+def _asked(own: Source, above: Source) -> Source:
+    """Grafana asks the panel's data source, unless that is mixed; a target's own is a memory of where it was written."""
+    if own.kind in _MIXED or (above.sure and above.kind not in _MIXED | SKIPPED and own.kind not in SKIPPED):
+        return above
+    return own
 
 
 _Reader = Callable[[Json, Source, Place], Iterable[Item]]
@@ -158,7 +163,7 @@ def _promql(target: Json, source: Source, place: Place) -> Iterator[Item]:
     value = next((target[f] for f in _PROMQL_FIELDS if target.get(f) and target[f] is not True), None)
     text = scalar(value)
     if text is not None:
-        logs = not source.sure and (_LOGQL.search(text) or ("loki" in source.kind and _NAMELESS.search(text)))
+        logs = _LOGQL.search(text) or ("loki" in source.kind and _NAMELESS.search(text))
         yield place.start("logql" if logs else "promql", text)
     elif value and not isinstance(value, str):
         yield place.unread(shown(value), "a query that is no text", ())

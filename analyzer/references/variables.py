@@ -31,7 +31,8 @@ def _values(variable: Json) -> tuple[str, ...]:
     listed = [o.get("value") for o in mappings(variable.get("options"))]
     extra = [variable.get("allValue"), variable.get("enabledValue"), variable.get("disabledValue")]
     values = [scalar(v) for v in [*written, *listed, *(chosen if isinstance(chosen, list) else [chosen]), *extra]]
-    return tuple(dict.fromkeys(v for v in values if v and v != _EVERYTHING))
+    plain = (v.replace("\\,", ",") if v and kind == "custom" else v for v in values)
+    return tuple(dict.fromkeys(v for v in plain if v and v != _EVERYTHING))
 
 
 def _custom(text: str) -> list[str]:
@@ -59,8 +60,8 @@ def read_variable(variable: Json, scope: Scope) -> Iterator[Item]:
     text = _text(variable)
     language = language_of(source, text if _CALL.match(text) else "")
     query = variable.get("query")
-    if language == "" and not _JSON.match(text):
-        language = "promql" if text else "other"
+    if language == "":
+        language = "other" if not text or _JSON.match(text) or (source.sure and not _CALL.match(text)) else "promql"
     if language in ("promql", "logql"):
         yield from _filled(language, text, place)
     elif language == "traceql" and scalar(mapping(query).get("label")):

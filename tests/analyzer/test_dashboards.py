@@ -266,6 +266,8 @@ def test_a_variable_of_another_store_is_read_in_its_language_or_protected() -> N
     assert (query.language, query.evaluated, query.root) == ("logql", '{ns="x"}', only("app"))
     sql = {"type": "query", "name": "v", "datasource": {"type": "mysql"}, "query": "SELECT name FROM http_metrics"}
     assert "http_metrics" in unread(read_dashboard(board(variables=[sql])))[0].touches
+    strange = {"type": "query", "name": "v", "datasource": {"type": "some-plugin"}, "query": "labels list of http_metrics"}
+    assert "http_metrics" in unread(read_dashboard(board(variables=[strange])))[0].touches
     terms = {"type": "query", "name": "v", "query": '{"find": "terms", "field": "host.name"}'}
     assert r"host\.name" in unread(read_dashboard(board(variables=[terms])))[0].touches
 
@@ -279,6 +281,7 @@ VALUES: list[tuple[Json, tuple[str, ...]]] = [
     ({"type": "custom", "query": "", "options": [{"value": "$__all"}, {"value": "a"}]}, ("a",)),
     ({"type": "custom", "query": "a", "includeAll": True, "allValue": ".+"}, ("a", ".+")),
     ({"type": "custom", "query": "a", "current": {"value": ["b", "$__all"]}}, ("a", "b")),
+    ({"type": "custom", "query": r"One : a\,b", "options": [{"value": r"a\,b"}], "current": {"value": r"a\,b"}}, ("a,b",)),
     ({"type": "constant", "query": "a,b"}, ("a,b",)),
     ({"type": "textbox", "query": "a", "current": {"value": "b"}}, ("a", "b")),
     ({"type": "interval", "query": "1m,10m", "auto": True}, ("1m", "10m")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -165,6 +166,7 @@ BROKEN: list[tuple[str, str, str]] = [
     ("JSON too deep", '{"groups": ' * 300 + "1" + "}" * 300, "deeper"),
     ("JSON far too deep", "[" * 100_000, "deep"),
     ("YAML too deep", "a: " + "[" * 1000 + "]" * 1000, "not readable"),
+    ("JSON that is cut after a legend", '{"x": [{"legend": "{{pod}}"}, {"titl', "not|template"),
     ("an anchor that is not there", "a: *x\n", "not readable"),
     ("a bomb of aliases", "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         f"{c}: &{c} [{','.join(['*' + p] * 9)}]\n" for p, c in zip("abcdefghi", "bcdefghij", strict=True)), "not readable"),
@@ -177,7 +179,7 @@ def test_what_does_not_load_may_read_any_name(text: str, reason: str) -> None:
     (document,) = inventory.documents
     (item,) = unread(inventory)
     assert document.found.kind == "unreadable"
-    assert reason in item.reason
+    assert re.search(reason, item.reason)
     assert (item.touches, item.narrowing) == ((), False)
 
 
