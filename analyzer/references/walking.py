@@ -148,7 +148,25 @@ def _constant(found: Found) -> Callable[[Any], Found]:
 # What no reader knows
 
 QUERY_KEYS = frozenset(
-    {"expr", "query", "promql", "expression", "metricquery", "metricsquery", "seriesquery", "queries", "promqlquery", "metric_query"}
+    [
+        "expr",
+        "query",
+        "queries",
+        "promql",
+        "promqlquery",
+        "expression",
+        "metricquery",
+        "metric_query",
+        "metricsquery",
+        "metrics_query",
+        "seriesquery",
+        "error_query",
+        "errorquery",
+        "total_query",
+        "totalquery",
+        "error_ratio_query",
+        "errorratioquery",
+    ]
 )
 """In small letters: where documents of all kinds keep queries."""
 _TELLING = re.compile(r"^[\s-]*[\"']?(?:expr|query|groups|panels|targets|rules|record|alert|slos|widgets)[\"']?\s*:", re.MULTILINE)

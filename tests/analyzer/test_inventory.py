@@ -583,3 +583,8 @@ def test_logs_are_read_as_lines() -> None:
         inventory = read_inputs([Input("query.log", text)])
         assert len(inventory.documents) == 1
         assert set(texts(inventory)) == {"up"}
+
+
+def test_an_slo_of_a_version_that_nobody_knows_is_not_lost() -> None:
+    document = {"version": "prometheus/v99", "service": "s", "slos": [{"name": "a", "sli": {"events": SLO_QUERY}}]}
+    assert set(texts(read(document))) == set(SLO_QUERY.values())
