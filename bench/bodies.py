@@ -34,13 +34,13 @@ MARK_NS = 1_612_345_678_987_654_321
 """And where it writes the time."""
 
 
-def scrapes(pods: int, scrapes: int, points: int, now_ns: int, order: str = "kept") -> list[bytes]:
-    """Requests of `points` points each over `pods * 500` series; `order` is kept or shuffled."""
+def scrapes(pods: int, scrapes: int, points: int, now_ns: int, order: str = "kept", apart_ns: int = SCRAPE_NS) -> list[bytes]:
+    """Requests of `points` points each over `pods * 500` series; `order` is kept or shuffled. Points of later scrapes are `apart_ns` younger."""
     dice = random.Random(7)
     made: list[bytes] = []
     for scrape in range(scrapes):
         listed = _listed(pods, dice if order == "shuffled" else None)
-        made.extend(_cut(listed, points, now_ns - (scrapes - scrape) * SCRAPE_NS, dice, ""))
+        made.extend(_cut(listed, points, now_ns - (scrapes - scrape) * apart_ns, dice, ""))
     return made
 
 
