@@ -17,7 +17,7 @@ from controlplane.processes import Children, free_port
 BINARIES = Path(__file__).resolve().parents[1] / "gateway" / "build"
 COLLECTOR, NODE = BINARIES / "otelcol-flowgate", BINARIES / "node_exporter"
 TARGETS = 96
-"""Scrapes of one node_exporter under as many names: over 48,000 series, so that so many points are one scrape of each."""
+"""Scrapes of one node_exporter at as many addresses: over 48,000 series, so that so many points are one scrape of each."""
 SCRAPE_SECONDS = 5
 
 
@@ -26,7 +26,7 @@ def record(folder: Path, sizes: tuple[int, ...], points: int) -> Mapping[int, li
     found: dict[int, list[bytes]] = {size: [] for size in sizes}
     with Children(folder) as children, _sink(found) as port:
         node = free_port()
-        children.start("node", [str(NODE), f"--web.listen-address=127.0.0.1:{node}"])
+        children.start("node", [str(NODE), *(f"--web.listen-address={address}" for address in _addresses(node))])
         config = folder / "record.json"
         config.write_text(json.dumps(_config(node, free_port(), port, sizes)))
         children.start("collector", [str(COLLECTOR), "--config", str(config)])
@@ -39,9 +39,13 @@ def record(folder: Path, sizes: tuple[int, ...], points: int) -> Mapping[int, li
     return {size: found[size][: -(-points // size)] for size in sizes}
 
 
+def _addresses(port: int) -> list[str]:
+    """All of 127.0.0.0/8 is this machine: each is a target of its own, and so a resource."""
+    return [f"127.0.0.{n}:{port}" for n in range(1, TARGETS + 1)]
+
+
 def _config(node: int, health: int, sink: int, sizes: tuple[int, ...]) -> Any:
-    named = [{"targets": [f"127.0.0.1:{node}"], "labels": {"replica": f"node-{n}"}} for n in range(TARGETS)]
-    job = {"job_name": "node", "scrape_interval": f"{SCRAPE_SECONDS}s", "static_configs": named}
+    job = {"job_name": "node", "scrape_interval": f"{SCRAPE_SECONDS}s", "static_configs": [{"targets": _addresses(node)}]}
     return {
         "receivers": {"prometheus": {"config": {"scrape_configs": [job]}}},
         "processors": {f"batch/{s}": {"send_batch_size": s, "send_batch_max_size": s, "timeout": "10s"} for s in sizes},

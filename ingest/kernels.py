@@ -25,8 +25,8 @@ OK, UNSURE, GROW, MISS = range(4)
 (
     N_SERIES, GUESS, N_KV, N_ARENA, N_SKV, N_CTX, N_OUT, N_MISS, GROW_WHAT, TRUSTED, OLDEST, NEWEST, MAX_ATTRIBUTES, MAX_NAME, MAX_VALUE,
     MAX_BUCKETS, SECRET0, SECRET1, SECRET2, SECRET3, RECEIVED, EXEMPLARS, BUCKET_NS, LOG_SAMPLES, TRACE_MASK, N_TALLY, N_SEEN, N_SAMPLED,
-    N_ALIAS, N_BLOCKS, VALUE_SAMPLES, N_VALUES, N_TAKEN, REASON0,
-) = range(34)  # fmt: skip
+    N_ALIAS, N_BLOCKS, VALUE_SAMPLES, N_VALUES, N_TAKEN, CTX_GUESS, REASON0,
+) = range(35)  # fmt: skip
 REASONS = (
     "", "skewed", "too_many_attributes", "attribute_name_too_long", "attribute_value_too_long", "too_many_buckets", "bad_name",
 )  # fmt: skip
@@ -879,20 +879,24 @@ def _guessed(body, be):
 
 @_inline
 def _layout(dp, dn):
-    """(where its time lies, its value's tag, its attributes) of a number's point in one of the four usual orders; time 0 when in another.
+    """(where its time lies, its value's tag, its attributes) of a number's point in one of the six usual orders; time 0 when in another.
 
-    Fields ascend (the protobuf library) or descend (the Collector), with a start time or without. That the attributes are attributes and
-    nothing else is known only once their bytes were met before.
+    Fields ascend (the protobuf library), descend, or are value, time, start, attributes (the Collector, which writes its structs from behind),
+    with a start time or without. That the attributes are attributes and nothing else is known only once their bytes were met before.
     """
     de = dp + dn
     if dn >= U(27):
         if _ld8(dp) == U(17) and _ld8(dp + U(9)) == U(25) and _ld64(dp + ONE) != Z:
             return dp + U(10), dp + U(18), dp + U(27), dn - U(27)
+        if _ld8(dp + U(9)) == U(25) and _ld8(dp + U(18)) == U(17) and _ld64(dp + U(19)) != Z:
+            return dp + U(10), dp, dp + U(27), dn - U(27)
         if _ld8(de - U(9)) == U(17) and _ld8(de - U(18)) == U(25) and _ld64(de - EIGHT) != Z:
             return de - U(17), de - U(27), dp, dn - U(27)
     if dn >= U(18):
         if _ld8(dp) == U(25):
             return dp + ONE, dp + U(9), dp + U(18), dn - U(18)
+        if _ld8(dp + U(9)) == U(25) and (_ld8(dp) == U(33) or _ld8(dp) == U(49)):
+            return dp + U(10), dp, dp + U(18), dn - U(18)
         if _ld8(de - U(9)) == U(25):
             return de - EIGHT, de - U(18), dp, dn - U(18)
     return Z, Z, Z, Z
@@ -1086,7 +1090,11 @@ def _known_metric(data, temp, mono, rh, sh, mh, st, tb):
         _mum(heads[rh, HEAD_IDENTITY] ^ st[SECRET0], heads[sh, HEAD_IDENTITY] ^ st[SECRET1]) ^ st[SECRET2],
         heads[mh, HEAD_IDENTITY] ^ st[SECRET3],
     )
-    ctx, full = _context(ident, heads[rh, HEAD_ID] & MAX32, heads[sh, HEAD_ID], heads[mh, HEAD_ID], st, tb.ctx_slots, tb.ctxs)
+    ctx = st[CTX_GUESS]
+    full = Z
+    if ctx >= st[N_CTX] or tb.ctxs[ctx, CTX_KEY] != ident:
+        ctx, full = _context(ident, heads[rh, HEAD_ID] & MAX32, heads[sh, HEAD_ID], heads[mh, HEAD_ID], st, tb.ctx_slots, tb.ctxs)
+    st[CTX_GUESS] = ctx + ONE  # exporters keep their order: the next metric's context is nearly always the next one
     atag = U(58)
     row = U(NUMBER_POINT)
     if data.field == U(9):

@@ -38,8 +38,9 @@ def mutant(dice: random.Random) -> tuple[Signal, bytes]:
     """A signal and a body that may or may not be a request of it."""
     signal = dice.choices(list(Signal), (6, 2, 2))[0]
     body = _MAKERS[signal](dice).SerializeToString()
-    if dice.random() < 0.4:
-        body = descending(body)
+    order = dice.random()
+    if order < 0.4:
+        body = descending(body, ATTRIBUTES if order < 0.2 else frozenset())
     for _ in range(dice.choice((0, 0, 1, 1, 2, 3))):
         body = dice.choice((_flip, _reframe, _reframe, _reframe, _cut, _insert))(dice, body)
     return signal, body
@@ -325,19 +326,25 @@ def join(parts: list[tuple[int, bytes]], pad: int = 0) -> bytes:
     return b"".join(varint(tag) + (varint(len(data), pad) if tag & 7 == 2 else b"") + data for tag, data in parts)
 
 
-def descending(body: bytes) -> bytes:
-    """Every message's fields in reverse, as the Collector writes them; text that looks like a message suffers too."""
+ATTRIBUTES = frozenset({58, 74})
+"""Tags of the attributes of points."""
+
+
+def descending(body: bytes, last: frozenset[int] = frozenset()) -> bytes:
+    """Every message's fields in reverse; text that looks like a message suffers too. The Collector writes so, but for attributes, which come last."""
     parts = fields(body)
     if not parts:
         return body
     runs: list[list[tuple[int, bytes]]] = []
     for tag, data in parts:
-        nested = (tag, descending(data)) if tag & 7 == 2 else (tag, data)
+        nested = (tag, descending(data, last)) if tag & 7 == 2 else (tag, data)
         if runs and runs[-1][0][0] == tag:
             runs[-1].append(nested)
         else:
             runs.append([nested])
-    return join([part for run in reversed(runs) for part in run])
+    runs.reverse()
+    runs.sort(key=lambda run: run[0][0] in last)
+    return join([part for run in runs for part in run])
 
 
 def _reframe(dice: random.Random, body: bytes) -> bytes:

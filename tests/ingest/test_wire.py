@@ -16,7 +16,7 @@ from ingest.identity import Identity64
 from ingest.otlp import Limits, Malformed
 from ingest.tap import Kept, Settings
 from ingest.wire import Wire
-from tests.ingest.mutate import fields, join
+from tests.ingest.mutate import ATTRIBUTES, descending, fields, join
 from tests.ingest.oracle import KEY, SOURCE, Pair, agree
 from tests.ingest.otlp_bodies import NOW, attributes, counter, every_kind, gauge, logs, spans
 
@@ -55,6 +55,42 @@ def test_every_kind_agrees_and_stays_on_the_fast_path() -> None:
     assert {name: len(rows) for name, rows in tables.items()} == {
         "kv": 1, "series": 5, "points": 5, "log_counts": 2, "logs": 2, "span_counts": 2, "spans": len(tables["spans"]), "value_samples": 10,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("last", [frozenset[int](), ATTRIBUTES])
+@pytest.mark.parametrize("start", [0, NOW - 10**9])
+def test_points_in_the_orders_of_exporters_are_one_series(start: int, last: frozenset[int]) -> None:
+    """As the protobuf library writes a point, and as the Collector does: once unknown, then by what was seen, then in between the other."""
+    pair = Pair()
+    for step in range(6):
+        request = counter(3.0 + step, at=NOW + step * 10**9)
+        for metric in request.resource_metrics[0].scope_metrics[0].metrics:
+            metric.sum.data_points[0].start_time_unix_nano = start
+        body = request.SerializeToString()
+        pair.feed(Signal.METRICS, body if step in (0, 1, 4) else descending(body, last))
+    assert pair.wire.by_library == 0
+    ((series, *_),) = pair.compare()["series"]
+    assert series
+
+
+def test_metrics_that_change_places_keep_their_points() -> None:
+    """The scanner guesses that the next metric is the one that came next before."""
+    orders = [("a", "b", "c"), ("a", "b", "c"), ("c", "a", "b"), ("a", "c"), ("b", "a", "b"), ("d", "a", "b", "c")]
+    pair = Pair()
+    for step, names in enumerate(orders):
+        request = gauge(0.0)
+        scope = request.resource_metrics[0].scope_metrics[0]
+        one = scope.metrics[0]
+        del scope.metrics[:]
+        for place, name in enumerate(names):
+            made = scope.metrics.add()
+            made.CopyFrom(one)
+            made.name = name
+            made.gauge.data_points[0].time_unix_nano = NOW + step * 10**8 + place * 10**6
+            made.gauge.data_points[0].as_double = step * 10.0 + place
+        pair.feed(Signal.METRICS, request.SerializeToString())
+    tables = pair.compare()
+    assert (len(tables["series"]), len(tables["points"])) == (4, 4)
 
 
 def test_what_is_not_canonical_goes_by_the_library_and_means_the_same() -> None:
