@@ -30,8 +30,10 @@ TOGETHER = 64
 UNDER_WAY = 3
 TRIES = 2
 """A worker that dies may have been killed by somebody else: an expression is asked twice. One that hangs is not."""
-MAX_FAILURES = 50
-"""As many without one answer between them, and there is no parser to be had."""
+MAX_FAILURES = 200
+MAX_STARTS = 3
+"""As many failures without one answer between them, or starts without a greeting, and there is no parser to be had."""
+_GIVEN_UP = NotUnderstood("the parser does not run", ())
 _READY = b'"ready"\n'
 
 
@@ -52,7 +54,6 @@ class PromqlWorker:
         self._command = list(command or [sys.executable, "-c", "from analyzer.treeworker import serve; serve()"])
         self._process: _Process | None = None
         self._known: dict[str, Node | NotUnderstood] = {}
-        self._failures = 0
         self.kills = 0
 
     def __enter__(self) -> PromqlWorker:
@@ -68,21 +69,26 @@ class PromqlWorker:
     def __call__(self, expressions: Sequence[str]) -> list[Node | NotUnderstood]:
         waiting = deque(_lines([t for t in dict.fromkeys(expressions) if t not in self._known]))
         asked: deque[_Line] = deque()
-        while waiting or asked:
-            if self._failures >= MAX_FAILURES:
-                self._give_up([*asked, *waiting])
-                break
-            process = self._process or self._start()
-            while process and waiting and len(asked) < UNDER_WAY:
-                asked.append(waiting.popleft())
-                process.send(asked[-1].written())
-            answer = process.line(self._seconds) if process else _DIED
+        failures = starts = 0  # one after the other
+        while (waiting or asked) and failures < MAX_FAILURES and starts < MAX_STARTS:
+            answer = self._next_answer(asked, waiting)
+            starts = starts + 1 if answer is _NOT_STARTED else 0
             if isinstance(answer, bytes) and self._learnt(asked[0], answer):
                 asked.popleft()
-                self._failures = 0
+                failures = 0
             else:
                 self._fail(asked, waiting, answer is _HUNG)
-        return [self._known[text] for text in expressions]
+                failures += 1
+        return [self._known.get(text, _GIVEN_UP) for text in expressions]
+
+    def _next_answer(self, asked: deque[_Line], waiting: deque[_Line]) -> bytes | _Silence:
+        process = self._process or self._start()
+        if process is None:
+            return _NOT_STARTED
+        while waiting and len(asked) < UNDER_WAY:
+            asked.append(waiting.popleft())
+            process.send(asked[-1].written())
+        return process.line(self._seconds)
 
     def _learnt(self, line: _Line, answer: bytes) -> bool:
         """Whether the answer was one."""
@@ -97,7 +103,6 @@ class PromqlWorker:
         """The first line that was asked is to blame; what was asked after it is asked again."""
         self._end()
         self.kills += 1
-        self._failures += 1
         if not asked:
             return
         blamed, *others = asked
@@ -111,10 +116,6 @@ class PromqlWorker:
             self._known[blamed.texts[0]] = NotUnderstood(why, ())
         else:
             waiting.appendleft(blamed)
-
-    def _give_up(self, lines: Sequence[_Line]) -> None:
-        self._known.update({t: NotUnderstood("the parser does not run", ()) for line in lines for t in line.texts})
-        self._failures = 0
 
     def _start(self) -> _Process | None:
         try:
@@ -143,7 +144,7 @@ class _Silence:
     reason: str
 
 
-_DIED, _HUNG = _Silence("died"), _Silence("hung")
+_DIED, _HUNG, _NOT_STARTED = _Silence("died"), _Silence("hung"), _Silence("not started")
 
 
 class _Process:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from analyzer.references.tree import SENTINEL
 
+LONGEST_NUMBER = 100
 Kind = Literal["name", "number", "text", "sign", "end"]
 
 
@@ -31,7 +32,7 @@ class Token:
         return self.kind == "name" and self.text.lower() in words
 
 
-_SPACE = r"(?P<space>(?:\s|#[^\n]*)+)"
+_SPACE = r"(?P<space>(?:\s|#[^\n]*+)++)"
 _STRING = r"(?P<string>\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`)"
 _NUMBER = r"(?P<number>0[xX][0-9A-Fa-f_]+|(?:\d|\.\d)(?:[eE][+-]\d|[\w.])*)"
 _NAME = r"(?P<name>(?:[^\W\d]|:|\\.)(?:[\w.:]|\\.)*)"
@@ -103,6 +104,8 @@ def number(text: str) -> float:
     """
     if SENTINEL in text:
         return math.nan
+    if len(text) > LONGEST_NUMBER:
+        raise Unreadable(f"not a number: {text[:40]!r}")
     durations = list(_DURATION.finditer(text))
     if "".join(m[0] for m in durations) == text:
         return math.fsum(float(m[1]) * _SECONDS[m[2]] for m in durations)

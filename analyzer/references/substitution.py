@@ -50,13 +50,13 @@ Place = Literal[
 _GRAFANA = (
     r"\${1,2}\{(?!\d+\})(?P<braced>[^{}]*(?:\{[^{}]*\}[^{}]*)*)\}"
     r"|\${1,2}(?P<plain>[A-Za-z_]\w*)"
-    r"|\[\[(?P<old>[A-Za-z_]\w*)(?::[^\]]*)?\]\]"
+    r"|\[\[(?P<old>[A-Za-z_]\w*)(?::[^\]\[]*)?\]\]"
 )
 _PLACEHOLDER = r"(?<![\w:])__(?!name__)[A-Za-z](?:\w*?[A-Za-z0-9])?__(?![\w:])"
 _TEMPLATE = r"\{\{(?!\{)(?:\"[^\"]*\"|`[^`]*`|'[^']*'|(?!\}\}|\{\{)[^\"'`])*\}\}"
 _FORMAT = r"%\([\w.\[\]]+\)(?:\.\d+)?[a-z]|%[sdgf](?![A-Za-z(])|<[A-Za-z_][\w .:-]*>"
 _REST = (
-    r"|(?P<space>(?:\s|#[^\n]*)+)|(?P<quote>[\"'`])|(?P<word>[^\W\d][\w:]*|:[\w:]+)|(?P<number>(?:\d|\.\d)(?:[eE][+-]\d|[\w.])*)"
+    r"|(?P<space>(?:\s|#[^\n]*+)++)|(?P<quote>[\"'`])|(?P<word>[^\W\d][\w:]*|:[\w:]+)|(?P<number>(?:\d|\.\d)(?:[eE][+-]\d|[\w.])*)"
     r"|(?P<sign>==|!=|<=|>=|=~|!~|</|>/|.)"
 )
 _KNOWN_WAYS = re.compile(f"(?P<variable>{_GRAFANA}|{_PLACEHOLDER}){_REST}", re.DOTALL)

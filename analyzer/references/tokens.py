@@ -20,11 +20,11 @@ _STRING = r"\"(?:\\.|[^\"\\])*+(?:\"|\Z)|'(?:\\.|[^'\\])*+(?:'|\Z)|`[^`]*+(?:`|\
 _ESCAPED = r"\\[^\w\s\"'`]"
 """In MetricsQL `foo\\-bar` is one name."""
 _WORD = rf"(?:[^\W\d]|:|{_ESCAPED})(?:[\w:.]|{_ESCAPED})*"
-_GAP = r"(?:\s|#[^\n]*)*"
+_GAP = r"(?:\s|#[^\n]*+)*+"
 _LISTS = r"(?i:by|without|on|ignoring|group_left|group_right)"
 _WORDS = (
-    rf"(?P<string>{_STRING})|(?P<comment>#[^\n]*)"
-    rf"|(?P<braces>\{{(?:{_STRING}|#[^\n]*|[^{{}}\"'`#])*\}})"
+    rf"(?P<string>{_STRING})|(?P<comment>#[^\n]*+)"
+    rf"|(?P<braces>\{{(?:{_STRING}|#[^\n]*+|[^{{}}\"'`#])*+\}})"
     r"|(?P<range>\[[^\]\[\"'`{}]*\])"
     rf"|\b{_LISTS}{_GAP}\((?P<list>[^()]*)\)"
     r"|(?P<number>(?:\d|\.\d)(?:[eE][+-]\d|[\w.])*)"
@@ -81,7 +81,7 @@ def disagreement(text: str, tree: str) -> str | None:
     names, labels = _seen(text)
     for name in names:
         quoted = json.dumps(name)
-        if f'["s",{quoted},' not in tree and f'"__name__","=",{quoted}' not in tree:
+        if f'["s:",{quoted},' not in tree and f'"__name__","=",{quoted}' not in tree:
             return f"the two readings disagree: {name[:80]!r} is a metric in one of them only"
     label = next((label for label in labels if json.dumps(label) not in tree), None)
     return None if label is None else f"the two readings disagree: {label[:80]!r} is a label in one of them only"
@@ -130,7 +130,7 @@ def _bare(word: str) -> str:
 # --- what did not parse -------------------------------------------------------------------------------------------------------------
 
 _VARIABLE = re.compile(
-    r"\${1,2}\{(?!\d+\})[^{}]*\}|\${1,2}[A-Za-z_]\w*|\[\[[A-Za-z_]\w*(?::[^\]]*)?\]\]|\{\{(?!\{)(?:\"[^\"]*\"|`[^`]*`|(?!\}\}|\{\{)[^\"`])*\}\}"
+    r"\${1,2}\{(?!\d+\})[^{}]*\}|\${1,2}[A-Za-z_]\w*|\[\[[A-Za-z_]\w*(?::[^\]\[]*)?\]\]|\{\{(?!\{)(?:\"[^\"]*\"|`[^`]*`|(?!\}\}|\{\{)[^\"`])*\}\}"
     r"|%\([\w.]+\)[a-z]|%[sdgf](?![A-Za-z(])|<[A-Za-z_][\w .:-]*>|(?<![\w:])__(?!name__|fgvar__)[A-Za-z]\w*?__(?![\w:])"
 )
 _GLUE = re.compile(rf"{SENTINEL}|{_ESCAPED}")

@@ -99,7 +99,7 @@ class Text:
 
 Node = Selector | Subquery | Aggregate | Binary | Call | Negated | Number | Text
 Dumped = list[Any]
-"""A node as nested lists of JSON values, a one-letter tag first."""
+"""A node as nested lists of JSON values, a tag first that is no name and no label."""
 
 
 def label_of(text: str) -> str:
@@ -144,7 +144,7 @@ def dumped(node: Any, depth: int = 0) -> Dumped:
 def _selector(node: Any, _: int) -> Dumped:
     found = node.matchers
     groups = [found.matchers, *found.or_matchers]
-    return ["s", node.name, [[[label_of(m.name), _MATCH_OPS[str(m.op)], m.value] for m in group] for group in groups if group]]
+    return ["s:", node.name, [[[label_of(m.name), _MATCH_OPS[str(m.op)], m.value] for m in group] for group in groups if group]]
 
 
 def _aggregate(node: Any, depth: int) -> Dumped:
@@ -152,7 +152,7 @@ def _aggregate(node: Any, depth: int) -> Dumped:
     without = modifier is not None and str(modifier.type).endswith("Without")
     labels = [] if modifier is None else _labels(modifier.labels)
     return [
-        "a",
+        "a:",
         str(node.op),
         without,
         labels,
@@ -164,7 +164,7 @@ def _aggregate(node: Any, depth: int) -> Dumped:
 
 
 def _binary(node: Any, depth: int) -> Dumped:
-    return ["b", str(node.op), *_matching(node.modifier), dumped(node.lhs, depth), dumped(node.rhs, depth)]
+    return ["b:", str(node.op), *_matching(node.modifier), dumped(node.lhs, depth), dumped(node.rhs, depth)]
 
 
 def _matching(modifier: Any) -> list[Any]:
@@ -186,11 +186,11 @@ _WRITERS: Mapping[str, Callable[[Any, int], Dumped]] = {
     "MatrixSelector": lambda node, depth: _selector(node.vector_selector, depth),
     "AggregateExpr": _aggregate,
     "BinaryExpr": _binary,
-    "Call": lambda node, depth: ["c", node.func.name, [dumped(a, depth) for a in node.args], False],
-    "NumberLiteral": lambda node, _: ["n", repr(float(node.val))],
-    "StringLiteral": lambda node, _: ["t", node.val],
-    "SubqueryExpr": lambda node, depth: ["q", dumped(node.expr, depth)],
-    "UnaryExpr": lambda node, depth: ["m", dumped(node.expr, depth)],
+    "Call": lambda node, depth: ["c:", node.func.name, [dumped(a, depth) for a in node.args], False],
+    "NumberLiteral": lambda node, _: ["n:", repr(float(node.val))],
+    "StringLiteral": lambda node, _: ["t:", node.val],
+    "SubqueryExpr": lambda node, depth: ["q:", dumped(node.expr, depth)],
+    "UnaryExpr": lambda node, depth: ["m:", dumped(node.expr, depth)],
     "ParenExpr": lambda node, depth: dumped(node.expr, depth),
 }
 
@@ -202,31 +202,31 @@ def written(node: Node) -> Dumped:
     """What `loaded` reads back as the same node."""
     match node:
         case Selector():
-            return ["s", node.name, [[[m.label, m.op, m.value] for m in group] for group in node.alternatives]]
+            return ["s:", node.name, [[[m.label, m.op, m.value] for m in group] for group in node.alternatives]]
         case Aggregate():
             param = None if node.param is None else written(node.param)
             more = [written(each) for each in node.more]
-            return ["a", node.op, node.without, list(node.labels), written(node.expr), param, more, node.limited]
+            return ["a:", node.op, node.without, list(node.labels), written(node.expr), param, more, node.limited]
         case Binary():
             matching = [node.returns_bool, node.on, list(node.labels), node.many, list(node.include), node.fills]
-            return ["b", node.op, *matching, written(node.left), written(node.right)]
+            return ["b:", node.op, *matching, written(node.left), written(node.right)]
         case Call():
-            return ["c", node.function, [written(a) for a in node.args], node.keeps_names]
+            return ["c:", node.function, [written(a) for a in node.args], node.keeps_names]
         case Number():
-            return ["n", repr(node.value)]
+            return ["n:", repr(node.value)]
         case Text():
-            return ["t", node.value]
+            return ["t:", node.value]
         case Subquery():
-            return ["q", written(node.expr)]
+            return ["q:", written(node.expr)]
         case Negated():
-            return ["m", written(node.expr)]
+            return ["m:", written(node.expr)]
 
 
 def loaded(value: Sequence[Any]) -> Node:
     """The node behind what `dumped` or `written` wrote. Raises ValueError on anything else."""
     try:
         return _READERS[value[0]](*value[1:])
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"not a tree: {str(value)[:80]}") from error
 
 
@@ -250,12 +250,12 @@ def _load_binary(*value: Any) -> Node:
 
 
 _READERS: Mapping[str, Callable[..., Node]] = {
-    "s": _load_selector,
-    "a": _load_aggregate,
-    "b": _load_binary,
-    "c": lambda function, args, keeps_names: Call(function, tuple([loaded(a) for a in args]), keeps_names),
-    "n": lambda number: Number(float(number)),
-    "t": Text,
-    "q": lambda expr: Subquery(loaded(expr)),
-    "m": lambda expr: Negated(loaded(expr)),
+    "s:": _load_selector,
+    "a:": _load_aggregate,
+    "b:": _load_binary,
+    "c:": lambda function, args, keeps_names: Call(function, tuple([loaded(a) for a in args]), keeps_names),
+    "n:": lambda number: Number(float(number)),
+    "t:": Text,
+    "q:": lambda expr: Subquery(loaded(expr)),
+    "m:": lambda expr: Negated(loaded(expr)),
 }

@@ -112,10 +112,10 @@ def test_the_parsers_tree_is_written_like_ours(node: Node) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [[], ["z"], ["s"], ["s", "m"], ["n", "five"], ["a", "sum"], ["q", []], "s", {}, ["c", "f", [["s"]], False], ["b", 1]]
+    "value", [[], ["z"], ["s:"], ["s:", "m"], ["n:", "five"], ["a:", "sum"], ["q:", []], "s", {}, ["c:", "f", [["s:"]], False], ["b:", 1]]
 )
 def test_what_is_no_tree_is_refused(value: Any) -> None:
-    with pytest.raises(ValueError, match=r"not a tree|could not convert"):
+    with pytest.raises(ValueError, match="not a tree"):
         loaded(value)
 
 
