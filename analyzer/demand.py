@@ -51,14 +51,16 @@ def uses(
     overwritten: frozenset[str] = _NOTHING,
     mentioned: frozenset[str] = _NOTHING,
     conditions: tuple[Condition, ...] = (),
+    counts: bool = False,
 ) -> tuple[Use, ...]:
     """One use a selector (a selector of several names: one a name).
 
-    `root` and `operator` say what is needed of the result, and `conditions` what already must hold for that; a recording rule's own
+    `root` and `operator` say what is needed of the result, and `conditions` what already must hold for that; `counts`: only increases of
+    it are taken; a recording rule's own
     labels are `overwritten` in it; `mentioned` are labels that the document reads from the result.
     """
     why = {"*": _OUTPUT} if root.all_except else dict.fromkeys(root.names, "read from the result")
-    need = Need(root | LabelSet(mentioned), operator, overwritten, conditions, why, mentioned, False, root)
+    need = Need(root | LabelSet(mentioned), operator, overwritten, conditions, why, mentioned, counts, root)
     found: list[Use] = []
     todo: list[tuple[Node, Need]] = [(tree, need)]
     while todo:
@@ -237,6 +239,8 @@ def _alive(need: Need, name: str) -> Need:
 
 
 def _under_sum(name: str, node: Call, need: Need) -> Need | None:
+    if need.counts:  # increases of increases: what a function gives is no counter
+        return need if name in ("sort", "sort_desc") else None
     if name in _COUNTING:
         return replace(need, counts=True)
     if name in _LINEAR:
@@ -491,20 +495,27 @@ def _with_scalar(node: Binary, scalar: Node, scalar_is_left: bool, need: Need) -
     op = _FLIPPED.get(node.op, node.op) if scalar_is_left else node.op
     value = _constant(scalar)
     if _filters(node):
-        passed = _filtered(op, value, need)
+        passed = _filtered(op, value, _plain(node.left if not scalar_is_left else node.right), need)
     else:
         passed = _SCALED[need.operator](node, op, value, scalar_is_left, need)
     return passed or _everything(need, f"{node.op} with a number under {need.operator}")
 
 
-def _filtered(op: str, value: float | None, need: Need) -> Need | None:
+def _plain(node: Node) -> bool:
+    """Whether the values are a metric's own: what says that it is 0 or 1 says it of these."""
+    return isinstance(node, Selector) or (
+        isinstance(node, Call) and node.function in ("label_replace", "label_join") and _plain(node.args[0])
+    )
+
+
+def _filtered(op: str, value: float | None, plain: bool, need: Need) -> Need | None:
     """`m > k` has a series for a key if the greatest has; and then the greatest is the same."""
     presence = need.operator in ("exists", "group")
     if op in (">", ">=") and value is not None and (presence or need.operator == "max"):
         return replace(need, operator="max")
     if op in ("<", "<=") and value is not None and (presence or need.operator == "min"):
         return replace(need, operator="min")
-    if op == "==" and value in (0.0, 1.0):
+    if op == "==" and value in (0.0, 1.0) and plain:
         wanted: Operator = "max" if value == 1.0 else "min"
         if presence or need.operator == wanted:
             return _if(
@@ -516,6 +527,8 @@ def _filtered(op: str, value: float | None, need: Need) -> Need | None:
 def _scaled_sum(node: Binary, op: str, value: float | None, scalar_is_left: bool, need: Need) -> Need | None:
     if op not in ("*", "/") or (op == "/" and scalar_is_left) or (op == "/" and value == 0):
         return None
+    if need.counts and (value is None or value <= 0):
+        return None  # a counter that is turned round, or scaled by what changes, is none
     if value is not None:
         return need
     return _if(need, Condition("non_zero", _NOTHING, f"{op} by a number that is not written out: exact while it is finite and not zero"))
@@ -583,14 +596,14 @@ def _scaled_by_one(node: Binary, need: Need) -> Need | None:
         return need
     if need.operator in ("unique", "exists", "group"):
         return None if _filters(node) else need
-    if need.operator != "sum" or node.op not in ("*", "/") or (node.op == "/" and node.many == "right"):
+    if need.counts or need.operator != "sum" or node.op not in ("*", "/") or (node.op == "/" and node.many == "right"):
         return None
     reason = f"{node.op} by another series: exact while that is finite and not zero"
     return _if(need, Condition("non_zero", _NOTHING, reason))
 
 
 def _negated(node: Negated, need: Need) -> Needs:
-    if need.operator in ("max", "min"):
+    if need.operator in ("max", "min") or need.counts:
         yield node.expr, _everything(need, f"a minus under {need.operator}")
     else:
         yield node.expr, need

@@ -17,6 +17,7 @@ from analyzer.references.gcp import read_gcp_filter
 from analyzer.references.inventory import Input, Inventory, read_inputs
 from analyzer.references.logql import read_logql
 from analyzer.references.queries import Answer, Document, Language, Query, ReadQuery, Unread
+from analyzer.references.tokens import touched
 from analyzer.references.traceql import read_traceql
 from analyzer.references.tree import Node
 from flowgate.advice import BlindSpot, Evidence, Reference, Usage, UsageDocument
@@ -96,13 +97,19 @@ _OTHERS: Mapping[Language, ReadQuery] = {
 def _ask(document: Document, query: Query, answer: Answer | Parsed) -> _Ask:
     path, owner = document.path, document.found.owner
     if isinstance(answer, NotUnderstood):
-        return _Ask(path, owner, query, (), (_spot(path, query, answer.reason, answer.touches),), (), False)
+        return _Ask(path, owner, query, (), (_spot(path, query, answer.reason, _touches(query, answer)),), (), False)
     trees = answer.trees if isinstance(answer, Parsed) else ()
     found = _promql_uses(query, trees) if isinstance(answer, Parsed) else tuple(answer)
     wide = tuple(u for u in found if u.pattern and too_wide(u.name))
     spots = tuple(_spot(path, query, f"the name pattern {u.name!r} is too wide to say which metrics are read", (u.name,)) for u in wide)
     kept = tuple(_explored(u) if query.explorable else u for u in found if u not in wide)
     return _Ask(path, owner, query, kept, spots, trees)
+
+
+def _touches(query: Query, answer: NotUnderstood) -> tuple[str, ...]:
+    """Rules do not say their language: what was taken for LogQL and is none may be damaged PromQL."""
+    guessed = query.language == "logql" and query.role in ("alert", "recording_rule")
+    return touched(query.evaluated) if guessed else answer.touches
 
 
 def _promql_uses(query: Query, trees: Iterable[Node]) -> tuple[Use, ...]:
@@ -241,7 +248,8 @@ class _Rules:
         written = consumer.overwritten | records.labels
         conditions = (*_raw(consumer.conditions), _recorded(records.name))
         root = consumer.labels - records.labels
-        return tuple(u for tree in ask.trees for u in demand.uses(tree, root, consumer.operator, written, frozenset(), conditions))
+        counts = any(c.kind == "counter" for c in consumer.conditions)
+        return tuple(u for tree in ask.trees for u in demand.uses(tree, root, consumer.operator, written, frozenset(), conditions, counts))
 
     def _joined(self, ask: _Ask, consumers: Mapping[_Consumer, None]) -> tuple[Use, ...]:
         """The rule's own uses where they are finite or somebody needs all; else those of each reader of its output."""

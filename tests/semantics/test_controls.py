@@ -8,7 +8,7 @@ import pytest
 
 from analyzer.demand import uses
 from tests.semantics.claims import tree_of
-from tests.semantics.controls import CONTROLS, PENDING, SAME, Control, after, outcome_of, world_of
+from tests.semantics.controls import BY_CHANCE, CONTROLS, SAME, Control, after, outcome_of, world_of
 from tests.semantics.promtool import Evaluation, evaluated
 from tests.semantics.series import same, shown
 
@@ -17,7 +17,7 @@ def _title(control: Control) -> str:
     return f"{control.expression} by {control.operator}"
 
 
-@pytest.mark.parametrize("control", CONTROLS, ids=_title)
+@pytest.mark.parametrize("control", [*CONTROLS, *BY_CHANCE], ids=_title)
 def test_a_merge_that_changes_a_result_is_not_called_safe(control: Control) -> None:
     tree = tree_of(control.expression)
     assert tree is not None
@@ -37,7 +37,7 @@ def _objections(control: Control, needed: frozenset[str], operator: str) -> set[
 
 @pytest.mark.binary
 def test_counter_examples_differ_under_prometheus_exactly_as_told(promtool: Path) -> None:
-    controls = [*CONTROLS, *PENDING, *SAME]
+    controls = [*CONTROLS, *BY_CHANCE, *SAME]
     before = evaluated([Evaluation(c.expression, world_of(c)) for c in controls], binary=promtool)
     merged = evaluated([Evaluation(c.expression, after(c)) for c in controls], binary=promtool)
     wrong: list[str] = []
