@@ -20,7 +20,8 @@ EXTRA = {
     "ingest/kernels.py": {"numpy", "numba", "llvmlite"},
     "ingest/wire.py": {"numpy", "pyarrow", "google", "opentelemetry"},
     "opamp": {"google"},
-    "analyzer/references": {"promql_parser", "ryaml", "re2"},
+    "analyzer/references": {"binascii", "lark", "promql_parser", "re2", "ryaml", "urllib"},  # urllib.parse
+    "analyzer/demand.py": {"re2"},
     "analyzer/reading.py": {"re2"},
     "analyzer/pricing.py": {"ryaml"},
     "controlplane/render.py": {"ruamel"},
@@ -29,7 +30,8 @@ EXTRA = {
 }
 CORE = [
     "flowgate", "ingest/identity.py", "ingest/otlp.py", "ingest/tap.py", "ingest/columns.py", "ingest/compaction.py", "ingest/engine.py", "ingest/kernels.py",
-    "ingest/wire.py", "analyzer/references", "analyzer/naming.py", "analyzer/reading.py", "analyzer/rules",
+    "ingest/wire.py", "analyzer/references", "analyzer/demand.py", "analyzer/naming.py", "analyzer/reading.py", "analyzer/report.py",
+    "analyzer/rules", "analyzer/together.py", "analyzer/usage.py", "analyzer/verdicts.py",
     "analyzer/engine.py", "analyzer/pricing.py", "analyzer/savings.py", "opamp/wire.py", "opamp/events.py", "opamp/agent.py", "opamp/session.py",
     "controlplane/render.py", "controlplane/check.py", "controlplane/rollout.py", "controlplane/fleet.py", "controlplane/yaml.py",
     "controlplane/demo/report.py",
