@@ -31,7 +31,7 @@ UNDER_WAY = 3
 TRIES = 2
 """A worker that dies may have been killed by somebody else: an expression is asked twice. One that hangs is not."""
 MAX_FAILURES = 200
-MAX_STARTS = 3
+MAX_STARTS = 8
 """As many failures without one answer between them, or starts without a greeting, and there is no parser to be had."""
 _GIVEN_UP = NotUnderstood("the parser does not run", ())
 _READY = b'"ready"\n'
