@@ -97,6 +97,22 @@ AGGREGATES = _WITH_PARAMETER | frozenset(
         "zscore",
     ]
 )
+_OVER_TIME = frozenset(
+    [
+        "rate",
+        "increase",
+        "irate",
+        "idelta",
+        "delta",
+        "deriv",
+        "changes",
+        "resets",
+        "predict_linear",
+        "holt_winters",
+        "double_exponential_smoothing",
+    ]
+)
+"""MetricsQL's `rate(sum(m))` is `rate(sum(m)[5m:])`."""
 _IN_DURATIONS = frozenset(("step", "range", "start", "end", "min", "max", "min_of", "max_of"))
 
 
@@ -109,6 +125,10 @@ class _Op:
     many: Literal["left", "right"] | None = None
     include: tuple[str, ...] = ()
     fills: bool = False
+
+    def unknown(self) -> _Op:
+        """Nobody knows what is matched with what: only which labels were named is kept."""
+        return _Op(SENTINEL, labels=(*self.labels, *self.include))
 
     def joins(self, left: Node, right: Node) -> Binary:
         return Binary(self.op, self.returns_bool, self.on, self.labels, self.many, self.include, self.fills, left, right)
@@ -332,6 +352,8 @@ class _Reader:
     def _called(self, name: str, args: tuple[Node, ...]) -> Node:
         if name in _NOT_FUNCTIONS or (args and all(isinstance(a, Text) for a in args)):
             raise Unreadable(f"{name[:40]!r} is not a function of PromQL, and its texts might be queries")
+        if name in _OVER_TIME or name.endswith("_over_time"):
+            args = tuple(a if isinstance(a, Selector | Subquery | Number | Text) else Subquery(a) for a in args)
         return Call(SENTINEL if _unknown(name) else name, args)
 
     def _aggregated(self, name: str, clause: tuple[bool, tuple[str, ...]], args: tuple[Node, ...]) -> Node:
@@ -343,10 +365,9 @@ class _Reader:
             raise Unreadable(f"{name[:40]!r} without its series")
         if _variable(self._next) and not clause[1]:
             clause = (False, (SENTINEL,))  # `sum(m) $by`: the variable may be the clause
-        limited = self._ate_word("limit")
-        if limited:
-            self._take()
-        return Aggregate(op, clause[0], clause[1], series.popleft(), param, tuple(series), limited)
+        expr = series[0] if len(series) == 1 else Call("union", tuple(series))
+        aggregate = Aggregate(op, clause[0], clause[1], expr, param)
+        return Aggregate("limitk", False, (), aggregate, self._primary()) if self._ate_word("limit") else aggregate
 
     def _grouping(self) -> tuple[bool, tuple[str, ...]] | None:
         if self._next.means("by", "without"):
@@ -490,7 +511,7 @@ class _Chain:
                 return left
             self._at += 1
             right = self._climb(binds + (binds != _POWER))
-            left = (replace(op, op=SENTINEL) if self._unknown else op).joins(left, right)
+            left = (op.unknown() if self._unknown else op).joins(left, right)
         return left
 
     def _binds(self, op: Node | _Op | str) -> int:

@@ -44,22 +44,21 @@ class Subquery:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """`more` are further series of MetricsQL's `sum(a, b)`; `limited` when its `limit N` keeps some output series only."""
+    """MetricsQL's `sum(a, b) limit 5` is written `limitk(5, sum(union(a, b)))`, which it means."""
 
     op: str
     without: bool
     labels: tuple[str, ...]
     expr: Node
     param: Node | None
-    more: tuple[Node, ...] = ()
-    limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Binary:
     """`on` is None when neither `on` nor `ignoring` is written, else whether it is `on`. `many` is the side that may have many series a key.
 
-    `op` may be one of MetricsQL's: `default`, `if`, `ifnot`.
+    `op` may be one of MetricsQL's: `default`, `if`, `ifnot`. Beside one that nobody knows there is no telling what is matched with what:
+    then `labels` are those that were named, and `on` is None.
     """
 
     op: str
@@ -110,7 +109,7 @@ def label_of(text: str) -> str:
 def children(node: Node) -> tuple[Node, ...]:
     match node:
         case Aggregate():
-            return (node.expr, *([] if node.param is None else [node.param]), *node.more)
+            return (node.expr,) if node.param is None else (node.expr, node.param)
         case Binary():
             return (node.left, node.right)
         case Call():
@@ -151,16 +150,8 @@ def _aggregate(node: Any, depth: int) -> Dumped:
     modifier = node.modifier
     without = modifier is not None and str(modifier.type).endswith("Without")
     labels = [] if modifier is None else _labels(modifier.labels)
-    return [
-        "a:",
-        str(node.op),
-        without,
-        labels,
-        dumped(node.expr, depth),
-        None if node.param is None else dumped(node.param, depth),
-        [],
-        False,
-    ]
+    param = None if node.param is None else dumped(node.param, depth)
+    return ["a:", str(node.op), without, labels, dumped(node.expr, depth), param]
 
 
 def _binary(node: Any, depth: int) -> Dumped:
@@ -205,8 +196,7 @@ def written(node: Node) -> Dumped:
             return ["s:", node.name, [[[m.label, m.op, m.value] for m in group] for group in node.alternatives]]
         case Aggregate():
             param = None if node.param is None else written(node.param)
-            more = [written(each) for each in node.more]
-            return ["a:", node.op, node.without, list(node.labels), written(node.expr), param, more, node.limited]
+            return ["a:", node.op, node.without, list(node.labels), written(node.expr), param]
         case Binary():
             matching = [node.returns_bool, node.on, list(node.labels), node.many, list(node.include), node.fills]
             return ["b:", node.op, *matching, written(node.left), written(node.right)]
@@ -239,9 +229,8 @@ def _load_matcher(label: str, op: MatchOp, value: str) -> Matcher:
 
 
 def _load_aggregate(*value: Any) -> Node:
-    op, without, labels, expr, param, more, limited = value
-    further = tuple([loaded(each) for each in more])
-    return Aggregate(op, without, tuple(labels), loaded(expr), None if param is None else loaded(param), further, limited)
+    op, without, labels, expr, param = value
+    return Aggregate(op, without, tuple(labels), loaded(expr), None if param is None else loaded(param))
 
 
 def _load_binary(*value: Any) -> Node:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from analyzer.demand import uses
 from analyzer.references.expressions import Parsed, names_of, read_trees, too_wide
 from analyzer.references.syntax import parse_text
 from analyzer.references.tree import SENTINEL, Node, Selector
-from flowgate.usage import NotUnderstood
+from flowgate.usage import EVERY_LABEL, NotUnderstood, only
 from tests.analyzer.trees import walk
 
 SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "samples" / "usage"
@@ -148,3 +149,46 @@ def test_the_samples_are_understood_and_nothing_is_disputed() -> None:
     answers = read_trees([(t, {}) for t in sorted(texts)], parse)
     assert len(texts) > 300
     assert [a for a in answers if isinstance(a, NotUnderstood)] == []
+
+
+WIDE = [
+    "sum by (a) (m $op 5)",
+    "sum(m) $by",
+    "$agg by (a) (m)",
+    "${agg}_over_time(m)",
+    "sum by ($l) (m)",
+    "sum by (a_$l) (m)",
+    "sum(m{$filters})",
+    "sum(m @ (n))",
+    "sum(m, n) by (a)",
+    'quantiles("phi", 0.5, m)',
+    "m / on(x) n $op o",
+    "n * on(x) m $op o",
+    "o $op n * on(x) m",
+    "m / $on n",
+    "sum(m > $t)",
+    "max(m == $t)",
+    "sum(m * on(a) group_left($l) n)",
+    "sum(label_replace(m, '$l', 'x', 'b', '(.*)'))",
+    "sum(sum by (a) (m) limit 3) + m",
+    "sum(m default 0)",
+    "sum((m, n))",
+    "median(m)",
+    "any(m) by (a)",
+    "share(m)",
+]
+
+
+@pytest.mark.parametrize("text", WIDE)
+def test_what_nobody_knows_needs_every_label(text: str) -> None:
+    answer = read(text)
+    assert isinstance(answer, Parsed)
+    needs = [u.demand for tree in answer.trees for u in uses(tree) if u.name == "m"]
+    assert needs
+    assert EVERY_LABEL in needs
+
+
+def test_a_limit_needs_what_it_chooses_among() -> None:
+    answer = read("sum(sum by (a) (m) limit 3)")
+    assert isinstance(answer, Parsed)
+    assert [u.demand for u in uses(answer.trees[0])] == [only("a")]

@@ -127,8 +127,8 @@ def test_a_tree_too_deep_to_walk_is_refused() -> None:
 
 
 def test_every_operand_is_a_child() -> None:
-    every = Aggregate("topk", False, (), M, Number(1.0), (N,))
-    assert children(every) == (M, Number(1.0), N)
+    every = Aggregate("topk", False, (), M, Number(1.0))
+    assert children(every) == (M, Number(1.0))
     assert children(binary("+")) == (M, N)
     assert children(Call("f", (M, N))) == (M, N)
     assert children(Negated(M)) == children(Subquery(M)) == (M,)
