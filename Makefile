@@ -64,6 +64,7 @@ release-checks: setup gateway promtool  ## full counts; a part that held is not 
 	$(BIN)/python -m tests.semantics --claims 500 --data-sets 5 --done gateway/build/semantics.held $(ARGS)
 	$(call held,kills,FLOWGATE_KILLS=200 FLOWGATE_COLLECTOR_KILLS=10,tests/e2e/test_kill.py)
 	$(call held,fuzz,FLOWGATE_FUZZ=1000000,tests/ingest/test_fuzz.py)
+	$(call held,mutation,FLOWGATE_FULL=1,tests/analyzer/test_mutation.py)
 	$(call held,accounting,FLOWGATE_ACCOUNT=10000000,tests/ingest/test_accounting.py)
 
 # A suite with its full counts, once for each commit: name, counts, file.

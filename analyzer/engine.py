@@ -55,7 +55,7 @@ def advise(profile: Profile, usage: Usage, book: PriceBook, policy: Policy, now:
     """Judges every metric and log source of a profile. `now` only dates the advice's expiry."""
     readers = Readers.over(usage, narrowing_spots(profile.window.seconds, policy, usage))
     readings = [(metric, readers.of(metric)) for metric in profile.metrics]
-    found = [*_metric_findings(_by_name(readings), book, policy), *_log_findings(profile, book, policy)]
+    found = [*_metric_findings(_by_name(readings), book, policy), *_log_findings(profile, usage, book, policy)]
     findings = tuple(sorted(found, key=_worth))
     total = sum((m.volume for m in profile.metrics), Volume())
     return Advice(
@@ -137,8 +137,8 @@ def _label_finding(label: LabelProfile, metric: MetricProfile, reading: Reading,
     )
 
 
-def _log_findings(profile: Profile, book: PriceBook, policy: Policy) -> Iterable[Finding]:
-    letter, wording, risk = debug_logs.verdict()
+def _log_findings(profile: Profile, usage: Usage, book: PriceBook, policy: Policy) -> Iterable[Finding]:
+    letter, wording, risk = debug_logs.verdict(usage.blind_spots)
     for found in debug_logs.debug_logs(profile.logs, policy):
         yield Finding(
             _id(debug_logs.RULE, found.service, ""),
@@ -153,7 +153,7 @@ def _log_findings(profile: Profile, book: PriceBook, policy: Policy) -> Iterable
             (debug_logs.NO_LOG_QUERIES,),
             found.volume,
             price(found.volume, Signal.LOGS, book),
-            debug_logs.action(found, policy),
+            debug_logs.action(found, policy, letter),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from flowgate.advice import BlindSpot, DropLogs, Evidence, LogProfile, Policy, Risk, Verdict, raised
@@ -35,12 +35,18 @@ def debug_logs(logs: Iterable[LogProfile], policy: Policy) -> tuple[DebugLogs, .
     return tuple(DebugLogs(s, *rate) for s, rate in sorted(rates.items()) if rate[0] >= policy.debug_records_per_second)
 
 
-def verdict() -> tuple[Verdict, str, Risk]:
-    """Log queries are not read yet, so the word is about supplied artefacts and the risk one step up."""
+def verdict(hiding: Sequence[BlindSpot] = ()) -> tuple[Verdict, str, Risk]:
+    """Executed log queries are not read, so the word is about supplied artefacts and the risk one step up. What hides any name hides
+    readers of logs too."""
+    unseen = next((spot for spot in hiding if spot.kind == "hiding" and not spot.touches), None)
+    if unseen is not None:
+        return Verdict.UNKNOWN, f"cannot tell: {unseen.reason}", Risk.HIGH
     return Verdict.UNREFERENCED, "debug records; not referenced by supplied artefacts", raised(Risk.LOW)
 
 
-def action(found: DebugLogs, policy: Policy) -> DropLogs:
+def action(found: DebugLogs, policy: Policy, letter: Verdict) -> DropLogs | None:
+    if letter is not Verdict.UNREFERENCED:
+        return None
     return DropLogs(found.service, policy.debug_severity_max)
 
 

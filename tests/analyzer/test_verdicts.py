@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from analyzer.reading import Readers, Reading, unexecuted
+from analyzer.rules import debug_logs
 from analyzer.verdicts import label_verdict, metric_verdict
 from flowgate.advice import BlindSpot, LabelProfile, MetricProfile, Risk, Usage, Verdict
 from flowgate.money import Volume
@@ -195,6 +196,12 @@ def test_narrowing_keeps_the_letter_raises_the_risk_and_changes_the_wording() ->
     assert metric_verdict(wide).verdict is metric_verdict(narrow).verdict is A
     assert (metric_verdict(wide).risk, metric_verdict(narrow).risk) == (Risk.NONE, Risk.LOW)
     assert metric_verdict(narrow).wording == "not referenced by supplied artefacts"
+
+
+def test_what_hides_any_name_hides_readers_of_logs_too() -> None:
+    assert debug_logs.verdict(read(board("m")).blind_spots)[0] is A
+    assert debug_logs.verdict(read(LIBRARY).blind_spots)[0] is U
+    assert debug_logs.verdict(read(board("something_else{")).blind_spots)[0] is A
 
 
 def test_queries_that_were_run_take_the_narrowing_away() -> None:
