@@ -28,6 +28,7 @@ from analyzer.references.tree import (
     Selector,
     Subquery,
     Text,
+    children,
     label_of,
 )
 
@@ -153,6 +154,10 @@ _NOT_FUNCTIONS = frozenset(("label_values", "label_names", "metrics", "query_res
 
 def _unknown(word: str) -> bool:
     return SENTINEL in word
+
+
+def _reads(node: Node) -> bool:
+    return isinstance(node, Selector) or any(_reads(child) for child in children(node))
 
 
 def _variable(token: Token) -> bool:
@@ -353,7 +358,7 @@ class _Reader:
         if name in _NOT_FUNCTIONS or (args and all(isinstance(a, Text) for a in args)):
             raise Unreadable(f"{name[:40]!r} is not a function of PromQL, and its texts might be queries")
         if name in _OVER_TIME or name.endswith("_over_time"):
-            args = tuple(a if isinstance(a, Selector | Subquery | Number | Text) else Subquery(a) for a in args)
+            args = tuple(a if isinstance(a, Selector | Subquery) or not _reads(a) else Subquery(a) for a in args)
         return Call(SENTINEL if _unknown(name) else name, args)
 
     def _aggregated(self, name: str, clause: tuple[bool, tuple[str, ...]], args: tuple[Node, ...]) -> Node:

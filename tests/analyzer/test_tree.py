@@ -55,6 +55,7 @@ CASES: list[tuple[str, Node]] = [
     ("m @ 5", M),
     ("rate(m[5m])", Call("rate", (M,))),
     ("max_over_time(m[1h:5m])", Call("max_over_time", (Subquery(M),))),
+    ("predict_linear(m[6h], 4 * 60)", Call("predict_linear", (M, binary("*", Number(4.0), Number(60.0))))),
     ("sum(m)", Aggregate("sum", False, (), M, None)),
     ("sum by (a, b) (m)", Aggregate("sum", False, ("a", "b"), M, None)),
     ("sum(m) without (a)", Aggregate("sum", True, ("a",), M, None)),
