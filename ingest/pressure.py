@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-WRITE_SECONDS = 4.0
+WRITE_SECONDS = 10.0
 """A write may take so long before the tap refuses: what a kill can lose stays bounded, and so does what waits in memory."""
 ROOM = 4
 """The tap refuses when a quarter of its memory is left: what it has taken by then still has to be written."""
