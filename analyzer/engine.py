@@ -11,19 +11,8 @@ from analyzer.pricing import price
 from analyzer.reading import Readers, Reading, narrowing_spots
 from analyzer.rules import debug_logs, high_cardinality_label, unused_metric
 from analyzer.verdicts import Judged, label_verdict
-from flowgate.advice import (
-    Action,
-    BlindSpot,
-    Evidence,
-    Finding,
-    LabelProfile,
-    MetricProfile,
-    Policy,
-    Profile,
-    Recommendation,
-    Usage,
-    Verdict,
-)
+from flowgate.actions import Action
+from flowgate.advice import BlindSpot, Evidence, Finding, LabelProfile, MetricProfile, Policy, Profile, Recommendation, Usage, Verdict
 from flowgate.ids import FindingId, RecommendationId
 from flowgate.money import Cost, Estimated, PriceBook, Volume
 from flowgate.telemetry import Signal
@@ -138,7 +127,8 @@ def _label_finding(label: LabelProfile, metric: MetricProfile, reading: Reading,
 
 
 def _log_findings(profile: Profile, usage: Usage, book: PriceBook, policy: Policy) -> Iterable[Finding]:
-    letter, wording, risk = debug_logs.verdict(usage.blind_spots)
+    spots = debug_logs.blind_spots(usage.blind_spots)
+    letter, wording, risk = debug_logs.verdict(spots)
     for found in debug_logs.debug_logs(profile.logs, policy):
         yield Finding(
             _id(debug_logs.RULE, found.service, ""),
@@ -150,7 +140,7 @@ def _log_findings(profile: Profile, usage: Usage, book: PriceBook, policy: Polic
             wording,
             risk,
             debug_logs.evidence(found, policy),
-            (debug_logs.NO_LOG_QUERIES,),
+            spots,
             found.volume,
             price(found.volume, Signal.LOGS, book),
             debug_logs.action(found, policy, letter),

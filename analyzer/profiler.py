@@ -11,7 +11,8 @@ from typing import Any
 
 import duckdb
 
-from flowgate.advice import Action, DropMetric, LabelProfile, LogProfile, MetricProfile, Profile, SpanProfile
+from flowgate.actions import Action, DropMetric
+from flowgate.advice import LabelProfile, LogProfile, MetricProfile, Profile, SpanProfile
 from flowgate.ids import GatewayId
 from flowgate.money import Volume
 from flowgate.telemetry import Kind, Side, Window

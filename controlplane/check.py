@@ -8,7 +8,7 @@ from typing import Any
 
 from controlplane.render import TAP
 from controlplane.yaml import load_config
-from flowgate.advice import Action, DropMetric
+from flowgate.actions import Action, DropMetric
 from flowgate.errors import Invalid, Problem
 
 Config = Mapping[str, Any]

@@ -19,7 +19,8 @@ from controlplane.collector import Collector
 from controlplane.ports import Active, Analysis, ControlStore, Json, ReadSource, SavingRecord, UnitOfWork
 from controlplane.render import render
 from controlplane.sources import LiveSources
-from flowgate.advice import Action, BlindSpot, Policy, Usage, Waiver
+from flowgate.actions import Action
+from flowgate.advice import BlindSpot, Policy, Usage, Waiver
 from flowgate.errors import Conflict, Invalid, NotFound, Problem
 from flowgate.fleet import ConfigBundle, Deployment, DeploymentState, Gateway, GatewayReport, Group, TemplateVersion
 from flowgate.ids import AnalysisId, DeploymentId, GatewayId, GroupId, OrgId, TemplateId, WaiverId, gateway_id, slug

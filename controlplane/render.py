@@ -15,7 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from controlplane.yaml import load_config
-from flowgate.advice import Action, DropLogs, DropMetric
+from flowgate.actions import Action, DropLogs, DropMetric
 from flowgate.errors import Invalid, Problem
 from flowgate.fleet import ConfigBundle, ConfigFile
 

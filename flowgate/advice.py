@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
+from flowgate.actions import Action
 from flowgate.ids import FindingId, OrgId, RecommendationId, WaiverId
 from flowgate.money import Cost, Estimated, Volume
 from flowgate.telemetry import Kind, Signal, Temporality, Window
@@ -233,30 +234,6 @@ class Finding:
     cost: Cost
     action: Action | None = None
     """What would remove it; None when it is advice only."""
-
-
-@dataclass(frozen=True, slots=True)
-class DropMetric:
-    """Drop every point of the OTLP metric with exactly this name."""
-
-    metric: str
-    type: Literal["drop_metric"] = "drop_metric"
-
-
-@dataclass(frozen=True, slots=True)
-class DropLogs:
-    """Drop log records of `service` with severity number 1..`max_severity_number`; unset severity (0) is kept."""
-
-    service: str
-    max_severity_number: int
-    type: Literal["drop_logs"] = "drop_logs"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.max_severity_number <= 24:
-            raise ValueError(f"severity number {self.max_severity_number} is not 1..24")
-
-
-Action = DropMetric | DropLogs
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from flowgate.advice import Action
+from flowgate.actions import Action
 from flowgate.ids import DeploymentId, GatewayId, GroupId, OrgId, TemplateId, WaiverId
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import assert_never
 
-from flowgate.advice import Action, BlindSpot, DropLogs, DropMetric, Evidence, Finding, Recommendation
+from flowgate.actions import Action, DropLogs, DropMetric
+from flowgate.advice import BlindSpot, Evidence, Finding, Recommendation
 from flowgate.errors import Invalid, Problem
 from flowgate.money import PERIOD, Cost, Volume
 

@@ -34,7 +34,7 @@ from ingest.otlp import Decoder, Limits
 from ingest.pressure import Pressure, fitting
 from ingest.redaction import FileRules
 from ingest.segments import SegmentStore
-from ingest.server import IDLE_SECONDS, Guarded, Tap, grpc_server, http_app, new_calls, ticker
+from ingest.server import IDLE_SECONDS, Guarded, Tap, compactor, grpc_server, http_app, new_calls, ticker
 from ingest.tap import MAX_ROWS, Buffer, Settings
 from ingest.tokens import FileTokens
 from ingest.workers import MOST_WORKERS, Keeper, Team, die_with_parent, folder_of, left_over, usual_workers
@@ -117,7 +117,9 @@ def run(settings: TapSettings) -> int:
     receiver.start()
     stop = threading.Event()
     clock = threading.Thread(target=ticker, args=(tap, settings.seal_seconds, stop), name="seal")
-    clock.start()
+    merger = threading.Thread(target=compactor, args=(tap, settings.seal_seconds, stop), name="merge")
+    for thread in (clock, merger):
+        thread.start()
     tap.publish()  # before it takes its first connection, so that no other worker misses it then
     if settings.compiled:
         threading.Thread(target=accelerate, args=(tap, key, limits, bounds, settings), name="compile", daemon=True).start()
@@ -126,7 +128,10 @@ def run(settings: TapSettings) -> int:
     finally:
         receiver.stop(2.0).wait()
         stop.set()
-        clock.join()
+        for opened in (store, *others):
+            opened.end()
+        for thread in (clock, merger):
+            thread.join()
         for opened in (store, *others):
             opened.close()
     return EXIT_DONE

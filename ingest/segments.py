@@ -4,7 +4,7 @@ Promise: what `stage` has returned for survives a kill and is sealed at the next
 A segment appears whole or not at all: it is written under a temporary name, then renamed, then listed in `manifest.json`. Staged rows are
 deleted after that; a kill in between leaves both, and the next start drops the rows whose segment is already there.
 
-Small segments are merged (`ingest.compaction`). A merged segment names those it replaces; they are listed no more from that moment, and their
+Small segments are merged (`ingest.compaction`), by a thread of its own while others stage and seal. A merged segment names those it replaces; they are listed no more from that moment, and their
 files stay a while for readers that opened the list before. A damaged segment is set aside below `damaged/`, counted and named.
 """
 
@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -91,6 +92,8 @@ _TIME_COLUMN = {"points": "bucket", "log_counts": "bucket", "span_counts": "buck
 TEMPORARY = ".tmp-"
 SOFT_MEMORY = "400MB"
 """Of DuckDB, which else keeps whatever it can get."""
+MERGING_MEMORY = "200MB"
+"""Of merging; what does not fit goes to disk, and what cannot go there is not merged."""
 LOG_BYTES = "256MB"
 """The staging file's log may grow to this before it is worked in; nearly all of it is deleted before, with what was sealed."""
 DAMAGED = "damaged"
@@ -107,7 +110,9 @@ class SegmentStore:
     root: Path
     bucket_seconds: int
     _db: duckdb.DuckDBPyConnection
-    _open: dict[Source, str]
+    _merging: duckdb.DuckDBPyConnection
+    """Knows no staged rows: reads segments and writes one."""
+    _open: dict[Source, str] = field(default_factory=dict[Source, str])
     damaged: list[str] = field(default_factory=list[str])
     """Paths of segments that were set aside since the start."""
     unmerged: str | None = None
@@ -116,6 +121,11 @@ class SegmentStore:
     _leaving: list[tuple[float, Path]] = field(default_factory=list[tuple[float, Path]])
     _listed: bool = False
     """Whether the manifest lists what is stored."""
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    """Of what is stored, leaving and listed; never held while rows are read or written."""
+    _too_large: set[str] = field(default_factory=set[str])
+    """Segments of a run whose merging does not fit into memory."""
+    _ends: bool = False
 
     @classmethod
     def open(cls, root: Path, bucket_seconds: int) -> SegmentStore:
@@ -123,7 +133,7 @@ class SegmentStore:
         try:
             root.mkdir(parents=True, exist_ok=True)
             _remove_temporary(root)
-            store = cls(root, bucket_seconds, _staging(root / "staging.duckdb"), {})
+            store = cls(root, bucket_seconds, _staging(root / "staging.duckdb"), _reading(root))
             store._take_stock()
             store._recover()
             store._write_manifest()
@@ -136,7 +146,7 @@ class SegmentStore:
     def stage(self, drained: Mapping[Source, Staged]) -> None:
         """Writes drained rows to the staging file and commits: all of them, or, raising `Broken` when the disk is full, none."""
         try:
-            self._roomy(lambda: self._stage_all(drained))
+            self._roomy(self._db, lambda: self._stage_all(drained))
         except (OSError, duckdb.Error) as error:
             raise Broken(f"{self.root} cannot be written: {str(error).splitlines()[0]}") from error
 
@@ -157,15 +167,15 @@ class SegmentStore:
 
         Files of the first kind stay for readers that have opened the list, as those of merged segments do; room is made at once.
         """
-        old = {i for i, s in self._stored.items() if s.segment.window.end < before}
-        fat = set[str]()
-        if most_bytes is not None:
-            fat = {s.segment.id for s in over((s for i, s in self._stored.items() if i not in old), most_bytes)}
-        gone = {i: self.root / self._stored.pop(i).segment.path for i in old | fat}
-        if gone:
-            with self._writing():
+        with self._lock, self._writing():
+            old = {i for i, s in self._stored.items() if s.segment.window.end < before}
+            fat = set[str]()
+            if most_bytes is not None:
+                fat = {s.segment.id for s in over((s for i, s in self._stored.items() if i not in old), most_bytes)}
+            gone = {i: self.root / self._stored.pop(i).segment.path for i in old | fat}
+            if gone:
                 self._write_manifest()
-        self._leaving += [(now, path) for i, path in gone.items() if i in old]
+            self._leaving += [(now, path) for i, path in gone.items() if i in old]
         for identity in fat:
             shutil.rmtree(gone[identity], ignore_errors=True)
         return len(gone)
@@ -174,13 +184,21 @@ class SegmentStore:
         """Merges the runs of small segments that are due and removes the files of those merged ten minutes ago. `now`: seconds of any steady clock.
 
         A run that cannot be read is looked through: what is damaged is set aside. One that cannot be written, for want of space, waits, and
-        `unmerged` says why. Raises `Broken` when the list of segments cannot be written.
+        `unmerged` says why; one that does not fit into memory is left as it is. Raises `Broken` when the list of segments cannot be written.
+        May be called by one thread while another stages, seals and retires.
         """
-        with self._writing():
+        with self._lock, self._writing():
             if not self._listed:
                 self._write_manifest()
             self._sweep(now)
-            return tuple([m for m in (self._merged(run, now) for run in due(self._stored.values())) if m is not None])
+            runs = due(s for s in self._stored.values() if s.segment.id not in self._too_large)
+        with self._writing():
+            return tuple([m for m in (self._merged(run, now) for run in runs) if m is not None])
+
+    def end(self) -> None:
+        """What is being merged is given up; nothing is merged any more."""
+        self._ends = True
+        self._merging.interrupt()
 
     @contextlib.contextmanager
     def _writing(self) -> Generator[None]:
@@ -191,16 +209,20 @@ class SegmentStore:
 
     def bytes(self) -> int:
         """Of all listed segments on disk."""
-        return sum(s.bytes for s in self._stored.values())
+        with self._lock:
+            return sum(s.bytes for s in self._stored.values())
 
     def close(self) -> None:
         self._db.close()
+        self._merging.close()
 
-    def _roomy(self, work: Callable[[], _T]) -> _T:
-        """Runs `work` within `SOFT_MEMORY`. What cannot do with it, a segment of millions of series, has what it needs for once."""
+    def _roomy(self, db: duckdb.DuckDBPyConnection, work: Callable[[], _T]) -> _T:
+        """Runs `work` within `SOFT_MEMORY`. What cannot be sealed with it, millions of series, has what it needs for once; merging can wait."""
         try:
             return work()
         except duckdb.OutOfMemoryException:
+            if db is self._merging:
+                raise
             self._db.execute(f"SET memory_limit = '{_most_memory()}'")
             try:
                 return work()
@@ -241,13 +263,9 @@ class SegmentStore:
     def _reject(self, segment: str, rejected: Mapping[str, int]) -> None:
         if not rejected:
             return
-        known: dict[str, int] = json.loads(self._one("SELECT rejected FROM staged WHERE segment = ?", segment))
+        known: dict[str, int] = json.loads(_one(self._db, "SELECT rejected FROM staged WHERE segment = ?", segment))
         merged = {reason: known.get(reason, 0) + rejected.get(reason, 0) for reason in {*known, *rejected}}
         self._db.execute("UPDATE staged SET rejected = ? WHERE segment = ?", [json.dumps(merged), segment])
-
-    def _one(self, sql: str, *args: object) -> Any:
-        row = self._db.execute(sql, list(args)).fetchone()
-        return row[0] if row else None
 
     # --- sealing ---
 
@@ -261,8 +279,9 @@ class SegmentStore:
         path = Path(org, gateway, side, f"{window.start:%Y%m%dT%H%M%SZ}-{segment}")
         temporary = self.root / f"{TEMPORARY}{segment}"
         temporary.mkdir()
-        rows = {table: self._copy(table, segment, temporary) for table in STAGED}
-        rows["label_sketches"] = self._count_labels(_staged("series", segment), _staged("kv", segment), temporary) if rows["series"] else 0
+        rows = {table: self._copy(table, segment, temporary) for table in STAGED} | {"label_sketches": 0}
+        if rows["series"]:
+            rows["label_sketches"] = self._count_labels(self._db, _staged("series", segment), _staged("kv", segment), temporary)
         made = Segment(
             segment, OrgId(org), GatewayId(gateway), Side(side), window, str(path), self.bucket_seconds, rows, json.loads(rejected)
         )
@@ -274,25 +293,22 @@ class SegmentStore:
         return made
 
     def _keep(self, segment: Segment) -> None:
-        self._stored[segment.id] = Stored(segment, _size(self.root / segment.path))
+        with self._lock:
+            self._stored[segment.id] = Stored(segment, _size(self.root / segment.path))
 
     def _copy(self, table: str, segment: str, folder: Path) -> int:
-        return self._copy_rows(table, _staged(table, segment), folder)
+        return self._copy_rows(self._db, table, _staged(table, segment), folder)
 
-    def _copy_rows(self, table: str, rows: str, folder: Path) -> int:
-        if not self._one(f"SELECT count(*) FROM {rows}"):
+    def _copy_rows(self, db: duckdb.DuckDBPyConnection, table: str, rows: str, folder: Path) -> int:
+        if not _one(db, f"SELECT count(*) FROM {rows}"):
             return 0
-        select = (_PLAIN if self._is_unique(table, rows) else _SEALED.get(table, _PLAIN)).format(rows=rows)
+        select = (_PLAIN if _is_unique(db, table, rows) else _SEALED.get(table, _PLAIN)).format(rows=rows)
         file = str(folder / f"{table}.parquet").replace("'", "''")
-        made = self._roomy(lambda: self._db.execute(f"COPY ({select}) TO '{file}' (FORMAT parquet, COMPRESSION zstd)").fetchone())
+        made = self._roomy(db, lambda: db.execute(f"COPY ({select}) TO '{file}' (FORMAT parquet, COMPRESSION zstd)").fetchone())
         return int(made[0]) if made else 0
 
-    def _is_unique(self, table: str, rows: str) -> bool:
-        """Whether each series is named once, as it is but for those that were forgotten meanwhile: then there is nothing to make one of."""
-        return table == "series" and bool(self._one(f"SELECT count(*) = count(DISTINCT series_id) FROM {rows}"))
-
-    def _count_labels(self, series: str, kv: str, folder: Path) -> int:
-        listed = self._roomy(lambda: self._db.execute(_LABELS.format(series=series, kv=kv)).to_arrow_table())
+    def _count_labels(self, db: duckdb.DuckDBPyConnection, series: str, kv: str, folder: Path) -> int:
+        listed = self._roomy(db, lambda: db.execute(_LABELS.format(series=series, kv=kv)).to_arrow_table())
         return _write_labels(_sketched(listed), folder)
 
     def _window(self, segment: str) -> Window | None:
@@ -320,17 +336,34 @@ class SegmentStore:
         try:
             made = self._merge(run, temporary)
         except (OSError, duckdb.Error, pa.ArrowException) as error:
-            self.unmerged = str(error).splitlines()[0]
             shutil.rmtree(temporary, ignore_errors=True)
-            if [one for one in run if self._set_aside_if_damaged(one.segment, whole=True)]:
-                self._write_manifest()
+            self._not_merged(run, error)
             return None
         self.unmerged = None
-        self._keep(made)
-        for one in run:
-            del self._stored[one.segment.id]
-            self._leaving.append((now, self.root / one.segment.path))
-        self._write_manifest()
+        return self._replaced(run, made, now)
+
+    def _not_merged(self, run: tuple[Stored, ...], error: Exception) -> None:
+        if self._ends:
+            return
+        self.unmerged = str(error).splitlines()[0]
+        if isinstance(error, duckdb.OutOfMemoryException):
+            self._too_large.update(one.segment.id for one in run)
+            return
+        with self._lock:
+            if [one for one in run if one.segment.id in self._stored and self._set_aside_if_damaged(one.segment, whole=True)]:
+                self._write_manifest()
+
+    def _replaced(self, run: tuple[Stored, ...], made: Segment, now: float) -> Segment | None:
+        """The merged segment in place of its parts; None when one of them had to make room meanwhile."""
+        with self._lock:
+            if any(one.segment.id not in self._stored for one in run):
+                shutil.rmtree(self.root / made.path, ignore_errors=True)
+                return None
+            self._keep(made)
+            for one in run:
+                del self._stored[one.segment.id]
+                self._leaving.append((now, self.root / one.segment.path))
+            self._write_manifest()
         return made
 
     def _merge(self, run: tuple[Stored, ...], temporary: Path) -> Segment:
@@ -339,7 +372,10 @@ class SegmentStore:
         window = Window(min(p.window.start for p in parts), max(p.window.end for p in parts))
         path = Path(one.org, one.gateway, one.side.value, f"{window.start:%Y%m%dT%H%M%SZ}-{identity}")
         temporary.mkdir()
-        rows = {table: self._copy_rows(table, self._parquet(table, parts), temporary) if _holds(parts, table) else 0 for table in STAGED}
+        db = self._merging
+        rows = {
+            table: self._copy_rows(db, table, self._parquet(table, parts), temporary) if _holds(parts, table) else 0 for table in STAGED
+        }
         rows["label_sketches"] = self._unite_labels(parts, temporary) if rows["series"] else 0
         rejected = {reason: sum(p.rejected.get(reason, 0) for p in parts) for reason in {r for p in parts for r in p.rejected}}
         made = Segment(identity, one.org, one.gateway, one.side, window, str(path), one.bucket_seconds, rows, rejected)
@@ -354,7 +390,7 @@ class SegmentStore:
                 return _write_labels(_united(self.root / p.path / "label_sketches.parquet" for p in parts if p.rows.get("series")), folder)
         except DamagedSketch:
             pass
-        return self._count_labels(self._parquet("series", parts), self._parquet("kv", parts), folder)
+        return self._count_labels(self._merging, self._parquet("series", parts), self._parquet("kv", parts), folder)
 
     def _parquet(self, table: str, parts: Iterable[Segment]) -> str:
         files = [str(self.root / p.path / f"{table}.parquet").replace("'", "''") for p in parts if p.rows.get(table)]
@@ -413,10 +449,11 @@ class SegmentStore:
                 self._seal_one(segment)
 
     def _write_manifest(self) -> None:
-        self._listed = False
-        listed = sorted((s.segment for s in self._stored.values()), key=lambda s: (s.window.start, s.id))
-        _replace(self.root / "manifest.json", json.dumps({"segments": [segment_json(s) for s in listed]}))
-        self._listed = True
+        with self._lock:
+            self._listed = False
+            listed = sorted((s.segment for s in self._stored.values()), key=lambda s: (s.window.start, s.id))
+            _replace(self.root / "manifest.json", json.dumps({"segments": [segment_json(s) for s in listed]}))
+            self._listed = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -536,6 +573,23 @@ def _staging(path: Path) -> duckdb.DuckDBPyConnection:
         db.execute(f"CREATE TABLE IF NOT EXISTS stage_{table} (segment VARCHAR, {listed})")
     db.execute("CHECKPOINT")
     return db
+
+
+def _reading(root: Path) -> duckdb.DuckDBPyConnection:
+    options: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false", "threads": "1", "memory_limit": MERGING_MEMORY, "temp_directory": str(root / f"{TEMPORARY}merging"),
+    }  # fmt: skip
+    return duckdb.connect(":memory:", config=options)
+
+
+def _one(db: duckdb.DuckDBPyConnection, sql: str, *args: object) -> Any:
+    row = db.execute(sql, list(args)).fetchone()
+    return row[0] if row else None
+
+
+def _is_unique(db: duckdb.DuckDBPyConnection, table: str, rows: str) -> bool:
+    """Whether each series is named once, as it is but for those that were forgotten meanwhile: then there is nothing to make one of."""
+    return table == "series" and bool(_one(db, f"SELECT count(*) = count(DISTINCT series_id) FROM {rows}"))
 
 
 def _most_memory() -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from flowgate.advice import BlindSpot, DropLogs, Evidence, LogProfile, Policy, Risk, Verdict, raised
+from analyzer.references.logql import NO_METRIC
+from flowgate.actions import DropLogs
+from flowgate.advice import BlindSpot, Evidence, LogProfile, Policy, Risk, Verdict, raised
 from flowgate.money import Volume
 
 RULE = "debug_logs"
@@ -35,10 +37,16 @@ def debug_logs(logs: Iterable[LogProfile], policy: Policy) -> tuple[DebugLogs, .
     return tuple(DebugLogs(s, *rate) for s, rate in sorted(rates.items()) if rate[0] >= policy.debug_records_per_second)
 
 
-def verdict(hiding: Sequence[BlindSpot] = ()) -> tuple[Verdict, str, Risk]:
-    """Executed log queries are not read, so the word is about supplied artefacts and the risk one step up. What hides any name hides
-    readers of logs too."""
-    unseen = next((spot for spot in hiding if spot.kind == "hiding" and not spot.touches), None)
+def blind_spots(spots: Iterable[BlindSpot]) -> tuple[BlindSpot, ...]:
+    """Of all blind spots those that matter to logs: what hides readers of any name or of what has no name, and what lowers trust."""
+    matter = (s for s in spots if s.kind == "narrowing" or not s.touches or NO_METRIC in s.touches)
+    return tuple(sorted((*dict.fromkeys(matter), NO_LOG_QUERIES), key=lambda s: s.kind))
+
+
+def verdict(spots: Sequence[BlindSpot]) -> tuple[Verdict, str, Risk]:
+    """By the blind spots that matter to logs. Executed log queries are not read, so the word is about supplied artefacts and the risk
+    one step up."""
+    unseen = next((spot for spot in spots if spot.kind == "hiding"), None)
     if unseen is not None:
         return Verdict.UNKNOWN, f"cannot tell: {unseen.reason}", Risk.HIGH
     return Verdict.UNREFERENCED, "debug records; not referenced by supplied artefacts", raised(Risk.LOW)

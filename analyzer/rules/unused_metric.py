@@ -6,7 +6,8 @@ import re
 
 from analyzer.reading import Reading
 from analyzer.verdicts import Judged, metric_verdict
-from flowgate.advice import Action, DropMetric, Evidence, MetricProfile, Risk, Verdict
+from flowgate.actions import Action, DropMetric
+from flowgate.advice import Evidence, MetricProfile, Risk, Verdict
 
 RULE = "unused_metric"
 # Written by Prometheus itself or by the translation of OTLP: joins, alerts and `absent()` lean on them without naming them.

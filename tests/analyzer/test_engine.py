@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from analyzer.engine import advise
 from analyzer.pricing import FREE, parse_price_book, price
 from analyzer.savings import Loss, judge
-from flowgate.advice import DropLogs, DropMetric, LabelProfile, LogProfile, MetricProfile, Policy, Profile, Risk, Usage, Verdict
+from flowgate.actions import DropLogs, DropMetric
+from flowgate.advice import LabelProfile, LogProfile, MetricProfile, Policy, Profile, Risk, Usage, Verdict
 from flowgate.errors import Invalid
 from flowgate.money import CannotTell, Price, PriceBook, Realised, Volume
 from flowgate.telemetry import Kind, Signal, Window

@@ -9,7 +9,7 @@ import pytest
 
 from analyzer.profiler import LABELS_FROM_SERIES, bucket_seconds, profile, tap_losses, volume
 from analyzer.reader import open_tap
-from flowgate.advice import DropLogs, DropMetric
+from flowgate.actions import DropLogs, DropMetric
 from flowgate.errors import Broken, NotFound
 from flowgate.ids import GatewayId, OrgId
 from flowgate.telemetry import TABLES, Side, Window

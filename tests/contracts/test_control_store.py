@@ -12,7 +12,8 @@ import pytest
 
 from controlplane.ports import Active, Analysis, ControlStore, SavingRecord
 from controlplane.store import SqlStore
-from flowgate.advice import DropLogs, DropMetric, Waiver
+from flowgate.actions import DropLogs, DropMetric
+from flowgate.advice import Waiver
 from flowgate.errors import Conflict, NotFound
 from flowgate.fleet import ConfigStatus, Deployment, DeploymentState, Gateway, GatewayReport, Group, TemplateVersion
 from flowgate.ids import AnalysisId, DeploymentId, GatewayId, GroupId, OrgId, TemplateId, WaiverId

@@ -8,7 +8,7 @@ import pytest
 
 from controlplane.check import check_actions, check_config
 from controlplane.yaml import MAX_BYTES, MAX_DEPTH, load_config
-from flowgate.advice import DropLogs, DropMetric
+from flowgate.actions import DropLogs, DropMetric
 from flowgate.errors import Invalid
 
 ROOT = Path(__file__).resolve().parents[2]

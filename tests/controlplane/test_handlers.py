@@ -13,7 +13,7 @@ from controlplane import handlers
 from controlplane.collector import Collector
 from controlplane.handlers import Tools, whole_buckets
 from controlplane.ports import Analysis
-from flowgate.advice import DropMetric
+from flowgate.actions import DropMetric
 from flowgate.errors import Conflict, Invalid, Problem
 from flowgate.fleet import ConfigStatus, DeploymentState, GatewayReport, TemplateVersion
 from flowgate.ids import DEFAULT_ORG, AnalysisId, DeploymentId, GatewayId, GroupId, TemplateId

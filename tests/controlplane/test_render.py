@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from controlplane.collector import Collector
 from controlplane.render import LOGS_FILTER, MAX_NAME, METRICS_FILTER, quoted, render
-from flowgate.advice import DropLogs, DropMetric
+from flowgate.actions import DropLogs, DropMetric
 from flowgate.errors import Invalid
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from controlplane.check import check_config
 from controlplane.render import METRICS_FILTER, dumped, render
 from controlplane.yaml import load_config
-from flowgate.advice import DropLogs, DropMetric
+from flowgate.actions import DropLogs, DropMetric
 from flowgate.errors import Invalid
 
 SERVICE = "service: {pipelines: {metrics: {receivers: [otlp], exporters: [debug]}}}\n"

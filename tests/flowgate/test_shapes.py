@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowgate.advice import DropLogs, DropMetric, Risk, Waiver, raised
+from flowgate.actions import DropLogs, DropMetric
+from flowgate.advice import Risk, Waiver, raised
 from flowgate.errors import Invalid
 from flowgate.ids import OrgId, WaiverId, gateway_id
 from flowgate.money import Cost, Volume

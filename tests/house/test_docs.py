@@ -13,7 +13,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from flowgate.advice import BlindSpot, DropLogs, DropMetric, Evidence, Finding, Recommendation, Risk, Verdict
+from flowgate.actions import DropLogs, DropMetric
+from flowgate.advice import BlindSpot, Evidence, Finding, Recommendation, Risk, Verdict
 from flowgate.ids import FindingId, RecommendationId
 from flowgate.money import Cost, Estimated, Volume
 from flowgate.shapes import action_json, finding_json, recommendation_json

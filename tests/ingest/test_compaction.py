@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -217,3 +219,45 @@ def test_a_run_that_cannot_be_written_waits_and_says_why(store: SegmentStore, mo
     monkeypatch.undo()
     assert len(store.compact(0.0)) == 1
     assert store.unmerged is None
+
+
+def test_a_run_that_does_not_fit_into_memory_is_left_as_it_is(store: SegmentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = said(store)
+    tries: list[int] = []
+
+    def too_large(*_: object) -> None:
+        tries.append(1)
+        raise duckdb.OutOfMemoryException("could not allocate")
+
+    monkeypatch.setattr(SegmentStore, "_merge", too_large)
+    for _ in range(3):
+        assert store.compact(0.0) == ()
+    assert (len(tries), store.damaged, said(store)) == (1, [], before)
+    assert "could not allocate" in str(store.unmerged)
+
+
+def test_what_had_to_make_room_meanwhile_does_not_come_back(store: SegmentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread seals and retires while one merges."""
+    merge = SegmentStore._merge
+
+    def slow(merging: SegmentStore, *rest: Any) -> Any:
+        made = merge(merging, *rest)
+        assert merging.retire(datetime(1970, 1, 1, tzinfo=UTC), most_bytes=0) == RUN
+        return made
+
+    monkeypatch.setattr(SegmentStore, "_merge", slow)
+    assert store.compact(0.0) == ()
+    assert json.loads((store.root / "manifest.json").read_text())["segments"] == []
+    assert list(store.root.glob("*/*/*/*")) == []
+
+
+def test_a_stop_gives_up_what_is_being_merged(store: SegmentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = said(store)
+
+    def interrupted(merging: SegmentStore, *_: object) -> None:
+        merging.end()
+        raise duckdb.InterruptException("interrupted")
+
+    monkeypatch.setattr(SegmentStore, "_merge", interrupted)
+    assert store.compact(0.0) == ()
+    assert (store.unmerged, store.damaged, said(store)) == (None, [], before)

@@ -64,8 +64,8 @@ def test_what_needs_more_memory_than_usual_has_it_for_once(tmp_path: Path, monke
     asked: list[str] = []
     within = SegmentStore._roomy
 
-    def watched(store: SegmentStore, work: Any) -> Any:
-        done = within(store, work)
+    def watched(store: SegmentStore, db: Any, work: Any) -> Any:
+        done = within(store, db, work)
         asked.extend(store._db.execute("SELECT current_setting('memory_limit')").fetchone() or ())
         return done
 
