@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from analyzer.references.logql import NO_METRIC
@@ -43,10 +43,10 @@ def blind_spots(spots: Iterable[BlindSpot]) -> tuple[BlindSpot, ...]:
     return tuple(sorted((*dict.fromkeys(matter), NO_LOG_QUERIES), key=lambda s: s.kind))
 
 
-def verdict(spots: Sequence[BlindSpot]) -> tuple[Verdict, str, Risk]:
-    """By the blind spots that matter to logs. Executed log queries are not read, so the word is about supplied artefacts and the risk
-    one step up."""
-    unseen = next((spot for spot in spots if spot.kind == "hiding"), None)
+def verdict(spots: Iterable[BlindSpot]) -> tuple[Verdict, str, Risk]:
+    """Executed log queries are not read, so the word is about supplied artefacts and the risk one step up. What hides a reader of logs
+    makes it unknown."""
+    unseen = next((spot for spot in blind_spots(spots) if spot.kind == "hiding"), None)
     if unseen is not None:
         return Verdict.UNKNOWN, f"cannot tell: {unseen.reason}", Risk.HIGH
     return Verdict.UNREFERENCED, "debug records; not referenced by supplied artefacts", raised(Risk.LOW)

@@ -153,6 +153,28 @@ def test_debug_logs_are_those_with_a_debug_severity_and_a_service(severity: int,
     assert [r.actions for r in advice.recommendations] == ([(DropLogs("cart", 8),)] if found else [])
 
 
+LOKI = '{"panels": [{"targets": [{"expr": "%s", "datasource": {"type": "loki"}}]}]}'
+
+
+@pytest.mark.parametrize(
+    ("document", "letter", "reasons"),
+    [
+        (rule("up"), Verdict.UNREFERENCED, []),
+        (rule("up{"), Verdict.UNREFERENCED, []),
+        ("{broken", Verdict.UNKNOWN, ["not readable"]),
+        (LOKI % "{app=", Verdict.UNKNOWN, ["not LogQL"]),
+    ],
+)
+def test_a_finding_about_logs_names_what_hides_their_readers(document: str, letter: Verdict, reasons: list[str]) -> None:
+    (finding,) = advise(sent(logs=(LogProfile("cart", 5, 1.0, 100.0),)), reads(document), BOOK, Policy(), NOW).findings
+    hiding = [spot.reason for spot in finding.blind_spots if spot.kind == "hiding"]
+    assert finding.verdict is letter
+    assert len(hiding) == len(reasons)
+    assert all(h.startswith(r) for h, r in zip(hiding, reasons, strict=True))
+    assert "no source of log queries is connected" in [spot.reason for spot in finding.blind_spots if spot.kind == "narrowing"]
+    assert (finding.action is None) is bool(reasons)
+
+
 def test_the_dearest_comes_first_and_the_order_is_the_same_every_time() -> None:
     metrics = [metric(f"m{k}", series=k) for k in range(1, 6)]
     one = advise(sent(*metrics), reads(rule("up")), BOOK, Policy(), NOW)
