@@ -193,7 +193,7 @@ class SegmentStore:
             self._sweep(now)
             runs = due(s for s in self._stored.values() if s.segment.id not in self._too_large)
         with self._writing():
-            return tuple([m for m in (self._merged(run, now) for run in runs) if m is not None])
+            return tuple([m for m in (self._merged(run, now) for run in runs if self._still_stored(run)) if m is not None])
 
     def end(self) -> None:
         """What is being merged is given up; nothing is merged any more."""
@@ -337,26 +337,34 @@ class SegmentStore:
             made = self._merge(run, temporary)
         except (OSError, duckdb.Error, pa.ArrowException) as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            self._not_merged(run, error)
+            if not self._ends and self._still_stored(run):
+                self._not_merged(run, error)
             return None
         self.unmerged = None
         return self._replaced(run, made, now)
 
+    def _still_stored(self, run: Iterable[Stored]) -> bool:
+        """False when one of them had to make room meanwhile."""
+        with self._lock:
+            return all(one.segment.id in self._stored for one in run)
+
     def _not_merged(self, run: tuple[Stored, ...], error: Exception) -> None:
-        if self._ends:
-            return
         self.unmerged = str(error).splitlines()[0]
         if isinstance(error, duckdb.OutOfMemoryException):
             self._too_large.update(one.segment.id for one in run)
             return
+        damaged = [one.segment for one in run if not self._sound(one.segment, whole=True)]
         with self._lock:
-            if [one for one in run if one.segment.id in self._stored and self._set_aside_if_damaged(one.segment, whole=True)]:
+            for segment in damaged:
+                if self._stored.pop(segment.id, None) is not None:
+                    self._set_aside(self.root / segment.path)
+            if damaged:
                 self._write_manifest()
 
     def _replaced(self, run: tuple[Stored, ...], made: Segment, now: float) -> Segment | None:
         """The merged segment in place of its parts; None when one of them had to make room meanwhile."""
         with self._lock:
-            if any(one.segment.id not in self._stored for one in run):
+            if not self._still_stored(run):
                 shutil.rmtree(self.root / made.path, ignore_errors=True)
                 return None
             self._keep(made)
@@ -372,16 +380,18 @@ class SegmentStore:
         window = Window(min(p.window.start for p in parts), max(p.window.end for p in parts))
         path = Path(one.org, one.gateway, one.side.value, f"{window.start:%Y%m%dT%H%M%SZ}-{identity}")
         temporary.mkdir()
-        db = self._merging
-        rows = {
-            table: self._copy_rows(db, table, self._parquet(table, parts), temporary) if _holds(parts, table) else 0 for table in STAGED
-        }
+        rows = {table: self._merge_rows(table, parts, temporary) for table in STAGED}
         rows["label_sketches"] = self._unite_labels(parts, temporary) if rows["series"] else 0
         rejected = {reason: sum(p.rejected.get(reason, 0) for p in parts) for reason in {r for p in parts for r in p.rejected}}
         made = Segment(identity, one.org, one.gateway, one.side, window, str(path), one.bucket_seconds, rows, rejected)
         (temporary / "segment.json").write_text(json.dumps(segment_json(made) | {"replaces": [p.id for p in parts]}))
         temporary.rename(self.root / path)
         return made
+
+    def _merge_rows(self, table: str, parts: Sequence[Segment], folder: Path) -> int:
+        if self._ends:
+            raise duckdb.InterruptException("the tap ends")
+        return self._copy_rows(self._merging, table, self._parquet(table, parts), folder) if _holds(parts, table) else 0
 
     def _unite_labels(self, parts: Sequence[Segment], folder: Path) -> int:
         """From what the parts counted; from their series when one did not count or its sketches are damaged."""
@@ -409,9 +419,9 @@ class SegmentStore:
         sound: dict[str, Json] = {}
         for identity, folder in found.items():
             content = _content(folder)
-            if content is None:
+            if content is None or not self._sound(segment_from_json(content), whole=False):
                 self._set_aside(folder)
-            elif not self._set_aside_if_damaged(segment_from_json(content), whole=False):
+            else:
                 sound[identity] = content
         replaced = {str(r) for c in sound.values() for r in c.get("replaces", ())}  # what a damaged segment replaces stays
         for identity, content in sound.items():
@@ -423,14 +433,10 @@ class SegmentStore:
     def _others(self, folder: Path) -> bool:
         return folder.relative_to(self.root).parts[0].startswith(WORKER)
 
-    def _set_aside_if_damaged(self, segment: Segment, *, whole: bool) -> bool:
-        """Whether a file is missing, is no Parquet or has other rows than its segment says; `whole`: or has a page that cannot be read."""
+    def _sound(self, segment: Segment, *, whole: bool) -> bool:
+        """Whether every file is there, is Parquet and has as many rows as its segment says; `whole`: and every page can be read."""
         folder = self.root / segment.path
-        if all(_readable(folder / f"{table}.parquet", count, whole) for table, count in segment.rows.items() if count):
-            return False
-        self._stored.pop(segment.id, None)
-        self._set_aside(folder)
-        return True
+        return all(_readable(folder / f"{table}.parquet", count, whole) for table, count in segment.rows.items() if count)
 
     def _set_aside(self, folder: Path) -> None:
         name = str(folder.relative_to(self.root))

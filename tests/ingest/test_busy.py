@@ -21,7 +21,7 @@ from flowgate.telemetry import Side, Signal
 from ingest.engine import Library
 from ingest.otlp import Decoder
 from ingest.segments import SegmentStore
-from ingest.server import Tap, grpc_server, http_app, ticker
+from ingest.server import Tap, compactor, grpc_server, http_app, ticker
 from ingest.tap import Buffer, Settings, Source
 from ingest.tokens import FileTokens
 from tests.ingest.otlp_bodies import gauge
@@ -102,3 +102,24 @@ def test_the_ticker_seals_once_more_when_it_is_stopped(tmp_path: Path) -> None:
     stop.set()
     ticker(made, 3600, stop)
     assert made.segments == 1
+
+
+def test_what_seals_does_not_merge_and_what_merges_waits_for_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full, merged, stop = tap(tmp_path), list[float](), threading.Event()
+
+    def compact(_: SegmentStore, now: float) -> tuple[()]:
+        merged.append(now)
+        stop.set()
+        return ()
+
+    monkeypatch.setattr(SegmentStore, "compact", compact)
+    full.take(SOURCE, Signal.METRICS, body(), "protobuf")
+    full.seal()
+    full.pressure.crowded = True
+    full.compact()
+    assert (full.segments, merged) == (1, [])
+    full.pressure.crowded = False
+    thread = threading.Thread(target=compactor, args=(full, 0.01, stop))
+    thread.start()
+    thread.join(30)
+    assert len(merged) == 1

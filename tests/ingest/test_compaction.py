@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -92,7 +94,7 @@ def said(store: SegmentStore) -> dict[str, object]:
     tables = ("kv", "series", "points", "log_counts", "logs")
     found: dict[str, object] = {t: sorted(map(repr, db.execute(f"SELECT DISTINCT * FROM {t}").fetchall())) for t in tables}
     listed = json.loads((store.root / "manifest.json").read_text())["segments"]
-    return found | {"skewed": sum(s["rejected"]["skewed"] for s in listed), "rows": sum(s["rows"]["points"] for s in listed)}
+    return found | {"skewed": sum(s["rejected"].get("skewed", 0) for s in listed), "rows": sum(s["rows"]["points"] for s in listed)}
 
 
 def test_a_merged_segment_says_what_its_parts_said(store: SegmentStore) -> None:
@@ -261,3 +263,39 @@ def test_a_stop_gives_up_what_is_being_merged(store: SegmentStore, monkeypatch: 
     monkeypatch.setattr(SegmentStore, "_merge", interrupted)
     assert store.compact(0.0) == ()
     assert (store.unmerged, store.damaged, said(store)) == (None, [], before)
+
+
+def test_others_stage_and_seal_while_one_merges(store: SegmentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever merges holds nothing that staging, sealing or retiring waits for."""
+    begun, may_end, merge = threading.Event(), threading.Event(), SegmentStore._merge
+
+    def slow(merging: SegmentStore, *rest: Any) -> Any:
+        begun.set()
+        assert may_end.wait(60)
+        return merge(merging, *rest)
+
+    monkeypatch.setattr(SegmentStore, "_merge", slow)
+    with ThreadPoolExecutor(1) as pool:
+        merging = pool.submit(store.compact, 0.0)
+        assert begun.wait(60)
+        staged(store, gauge(7.0, at=NOW + 5 * RUN * SECOND))
+        (sealed,) = store.seal()
+        assert store.retire(datetime(1970, 1, 1, tzinfo=UTC)) == 0
+        before = said(store)
+        may_end.set()
+        assert len(merging.result()) == 1
+    assert said(store) == before
+    assert {s["id"] for s in json.loads((store.root / "manifest.json").read_text())["segments"]} > {sealed.id}
+
+
+def test_what_had_to_make_room_before_its_merge_is_no_failure(store: SegmentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    merge, tried = SegmentStore._merge, list[int]()
+
+    def gone(merging: SegmentStore, *rest: Any) -> Any:
+        tried.append(1)
+        merging.retire(datetime(1970, 1, 1, tzinfo=UTC), most_bytes=0)
+        return merge(merging, *rest)
+
+    monkeypatch.setattr(SegmentStore, "_merge", gone)
+    assert store.compact(0.0) == ()
+    assert (tried, store.unmerged, store.damaged) == ([1], None, [])
