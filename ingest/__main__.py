@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import secrets
@@ -31,6 +32,7 @@ from ingest.calls import Calls
 from ingest.direct import connections
 from ingest.engine import Library
 from ingest.otlp import Decoder, Limits
+from ingest.patience import patiently
 from ingest.pressure import Pressure, fitting
 from ingest.redaction import FileRules
 from ingest.segments import SegmentStore
@@ -39,6 +41,8 @@ from ingest.tap import MAX_ROWS, Buffer, Settings
 from ingest.tokens import FileTokens
 from ingest.workers import MOST_WORKERS, Keeper, Team, die_with_parent, folder_of, left_over, usual_workers
 
+PORT_SECONDS, LOCK_SECONDS = 3.0, 10.0
+"""What a tap that was killed leaves to its workers is free again within: they let go of the ports at once, of the store once they have drained."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
@@ -63,6 +67,8 @@ class TapSettings:
     worker: int | None = None
     """Which of them this process is; None: the only one, or the one that keeps the others."""
     restarts: int = 0
+    keeper: int = 0
+    """Of a worker: the process that keeps it."""
 
 
 def hash_key(root: Path) -> bytes:
@@ -95,8 +101,9 @@ def run(settings: TapSettings) -> int:
     keep_memory()
     key, team = hash_key(settings.data), _team(settings)
     sock = _listen(settings.http, "OTLP/HTTP", shared=team is not None)
-    store = SegmentStore.open(folder_of(settings.data, settings.worker or 0), settings.bucket_seconds)
-    others = [] if settings.worker else [SegmentStore.open(f, settings.bucket_seconds) for f in left_over(settings.data, settings.workers)]
+    opened = partial(SegmentStore.open, bucket_seconds=settings.bucket_seconds, patience=LOCK_SECONDS)
+    store = opened(folder_of(settings.data, settings.worker or 0))
+    others = [] if settings.worker else [opened(f) for f in left_over(settings.data, settings.workers)]
     memory = settings.memory_bytes // settings.workers
     limits = Limits(past_seconds=round(settings.retention_hours * 3600))
     bounds = Settings(bucket_seconds=settings.bucket_seconds, max_rows=fitting(MAX_ROWS, memory))
@@ -128,19 +135,19 @@ def run(settings: TapSettings) -> int:
     finally:
         receiver.stop(2.0).wait()
         stop.set()
-        for opened in (store, *others):
-            opened.end()
+        for one in (store, *others):
+            one.end()
         for thread in (clock, merger):
             thread.join()
-        for opened in (store, *others):
-            opened.close()
+        for one in (store, *others):
+            one.close()
     return EXIT_DONE
 
 
 def accelerate(tap: Tap, key: bytes, limits: Limits, bounds: Settings, settings: TapSettings) -> None:
     """Puts the compiled engine behind the receivers once it is ready. Where it cannot be had, the library stays, and `/stats` says so.
 
-    What numba has not compiled on this machine yet, another process compiles: it takes a core for some ten seconds.
+    What numba has not compiled on this machine yet, another process compiles: it takes a core for 60 to 80 seconds.
     """
     try:
         with (settings.data / "compile.lock").open("w") as lock:
@@ -197,7 +204,7 @@ def _team(settings: TapSettings) -> Team | None:
     """This worker's place among the others; None for a tap alone."""
     if settings.worker is None:
         return None
-    die_with_parent()
+    die_with_parent(settings.keeper)
     return Team(settings.data, settings.workers, settings.worker, settings.restarts)
 
 
@@ -217,12 +224,17 @@ def _listen(address: str, what: str, *, shared: bool = False) -> socket.socket:
     if shared:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
-        sock.bind((host, int(port)))
+        patiently(lambda: sock.bind((host, int(port))), OSError, _is_taken, PORT_SECONDS)
     except OSError as error:
+        sock.close()
         raise Unreachable(f"port {port} (tap, {what}) cannot be had: {error.strerror}") from error
     if not shared:  # a worker's connections wait for it once it serves, and go to the others until then
         sock.listen(1024)
     return sock
+
+
+def _is_taken(error: OSError) -> bool:
+    return error.errno == errno.EADDRINUSE
 
 
 def _bind(server: grpc.Server, address: str, *, shared: bool) -> None:
@@ -269,6 +281,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--worker", type=int, default=None, help=argparse.SUPPRESS)
     parser.add_argument("--restarts", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--keeper", type=int, default=0, help=argparse.SUPPRESS)
     given = sys.argv[1:] if argv is None else argv
     args = parser.parse_args(given)
     if not 1 <= args.workers <= MOST_WORKERS:

@@ -34,6 +34,7 @@ from ingest.columns import Staged
 from ingest.columns import table as rows_as
 from ingest.compaction import Stored, due, over
 from ingest.distinct import EXACT, DamagedSketch, Distinct, counted, united
+from ingest.patience import patiently
 from ingest.tap import Source
 
 Json = dict[str, Any]
@@ -128,12 +129,16 @@ class SegmentStore:
     _ends: bool = False
 
     @classmethod
-    def open(cls, root: Path, bucket_seconds: int) -> SegmentStore:
-        """Opens or makes the store, removes half-written segments and seals what a killed tap had staged. Raises `Broken`."""
+    def open(cls, root: Path, bucket_seconds: int, patience: float = 0.0) -> SegmentStore:
+        """Opens or makes the store, removes half-written segments and seals what a killed tap had staged. Raises `Broken`.
+
+        `patience`: seconds that another process, which may be ending, has to let go of it.
+        """
         try:
             root.mkdir(parents=True, exist_ok=True)
-            _remove_temporary(root)
-            store = cls(root, bucket_seconds, _staging(root / "staging.duckdb"), _reading(root))
+            staging = patiently(lambda: _staging(root / "staging.duckdb"), duckdb.IOException, _is_locked, patience)
+            _remove_temporary(root)  # of a tap that was killed, not of one that is still writing
+            store = cls(root, bucket_seconds, staging, _reading(root))
             store._take_stock()
             store._recover()
             store._write_manifest()
@@ -579,6 +584,11 @@ def _staging(path: Path) -> duckdb.DuckDBPyConnection:
         db.execute(f"CREATE TABLE IF NOT EXISTS stage_{table} (segment VARCHAR, {listed})")
     db.execute("CHECKPOINT")
     return db
+
+
+def _is_locked(error: duckdb.IOException) -> bool:
+    """Another process has the staging file: DuckDB says so in words alone."""
+    return "lock" in str(error)
 
 
 def _reading(root: Path) -> duckdb.DuckDBPyConnection:

@@ -55,7 +55,7 @@ MAX_CONNECTIONS_PER_SOURCE = 200
 SIDE_HEADER = "x-flowgate-side"
 FLUSH_SECONDS = 1.0
 LOWER_PRIORITY = 5
-"""Nice value of the thread that writes. At 80 % of one core p99 is 164, 110, 20 and 8 ms at 0, 2, 5 and 10; at full load, what is not yet
+"""Nice value of the thread that writes (Python's own lock is the only one that it shares with requests). At 80 % of one core p99 is 164, 110, 20 and 8 ms at 0, 2, 5 and 10; at full load, what is not yet
 written is 1.7, 1.9, 2.3 and 3.9 s old."""
 LOWEST_PRIORITY = 10
 """Of the thread that merges: nobody waits for it."""
@@ -80,6 +80,10 @@ class Unsupported(Refused):
     """A content type or encoding that is not spoken here."""
 
 
+def _at_once(work: Callable[[], None]) -> None:
+    work()
+
+
 @dataclass(slots=True)
 class Tap:
     """Engine and store behind one lock each; what both receivers call."""
@@ -97,6 +101,8 @@ class Tap:
     """The other workers on the same ports."""
     left_over: Sequence[SegmentStore] = ()
     """Stores of workers that there are no more: what they hold is kept as long as all else."""
+    behind: Callable[[Callable[[], None]], None] = _at_once
+    """Runs what writes to disk and waits for it. What requests wait for, taking what was counted, never runs there."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _store_lock: threading.Lock = field(default_factory=threading.Lock)
     _unstaged: list[Mapping[Source, Staged]] = field(default_factory=list[Mapping[Source, Staged]])
@@ -161,7 +167,7 @@ class Tap:
         """Buffer to staging. A disk that is full makes the tap refuse, and say why, until what it holds could be written."""
         with self._store_lock, self.pressure.writing():
             self._drain(sealing=False)
-            self._guarded(self._stage)
+            self._guarded(lambda: self.behind(self._stage))
 
     def _drain(self, *, sealing: bool) -> None:
         with self._lock:
@@ -180,7 +186,7 @@ class Tap:
         """Staging to segments; old segments retire."""
         with self._store_lock, self.pressure.writing():
             self._drain(sealing=True)
-            self._guarded(self._seal)
+            self._guarded(lambda: self.behind(self._seal))
 
     def _seal(self) -> None:
         self._stage()
@@ -243,11 +249,25 @@ class Tap:
         }
 
 
+def _step_back(nice: int) -> None:
+    """By so much, of this thread alone, on Linux."""
+    thread = threading.get_native_id()
+    os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + nice)
+
+
 def ticker(tap: Tap, seal_seconds: float, stop: threading.Event) -> None:
-    """Flushes every second and seals every `seal_seconds`, until `stop`; then once more. On a busy core, requests go first."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWER_PRIORITY)  # of this thread alone, on Linux
+    """Flushes every second and seals every `seal_seconds`, until `stop`; then once more. On a busy core, requests go first.
+
+    Only the writing steps back. Taking what was counted holds the lock that requests wait for: at a lower priority, on a machine that others
+    keep busy, it would hold it for seconds.
+    """
     try:
-        _tick(tap, seal_seconds, stop)
+        with ThreadPoolExecutor(1, "write", _step_back, (LOWER_PRIORITY,)) as writer:
+            tap.behind = lambda work: writer.submit(work).result()
+            try:
+                _tick(tap, seal_seconds, stop)
+            finally:
+                tap.behind = _at_once
     finally:
         if not stop.is_set():  # whatever ended it: nothing is acknowledged that nobody would write
             tap.broken = "the thread that writes has ended"
@@ -255,7 +275,7 @@ def ticker(tap: Tap, seal_seconds: float, stop: threading.Event) -> None:
 
 def compactor(tap: Tap, seconds: float, stop: threading.Event) -> None:
     """Merges segments every so often, until `stop`; everything else goes first."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+    _step_back(LOWEST_PRIORITY)
     while not stop.wait(seconds):
         tap.compact()
 

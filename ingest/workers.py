@@ -120,9 +120,11 @@ def stats_file(root: Path, number: int) -> Path:
     return folder_of(root, number) / "stats.json"
 
 
-def die_with_parent() -> None:
-    """A worker ends in order when the process that keeps it is gone, however that ended."""
+def die_with_parent(keeper: int) -> None:
+    """A worker ends in order when the process that keeps it is gone, however that ended; at once when it was gone before this call."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != keeper:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 # --- the process that keeps them up ------------------------------------------------------------------------------------------------
@@ -183,6 +185,8 @@ class Keeper:
             str(number),
             "--restarts",
             str(restarts),
+            "--keeper",
+            str(os.getpid()),
         ]
         path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path})

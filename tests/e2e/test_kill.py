@@ -89,8 +89,9 @@ def start(children: Children, store: Path, http: int) -> tuple[Child, float]:
     """gRPC listens on the port after HTTP's."""
     began = time.monotonic()
     argv = python(
-        "-m", "ingest", "--data", str(store), "--grpc", f"127.0.0.1:{http + 1}", "--http", f"127.0.0.1:{http}", "--seal-seconds", "2"
-    )
+        "-m", "ingest", "--data", str(store), "--grpc", f"127.0.0.1:{http + 1}", "--http", f"127.0.0.1:{http}", "--seal-seconds", "2",
+        "--workers", "1",
+    )  # fmt: skip
     child = children.start(f"tap-{free_port()}", argv, None, ROOT)
     wait_until("the tap", lambda: says_ready(child), 20, child, every=0.02)
     return child, time.monotonic() - began

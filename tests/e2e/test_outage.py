@@ -89,6 +89,7 @@ def gateway(children: Children, name: str, folder: Path, backend: int, tap: int)
 
 def tap(children: Children, folder: Path, port: int) -> Child:
     args = ["-m", "ingest", "--data", str(folder / "segments"), "--grpc", at(port), "--http", at(free_port()), "--seal-seconds", "2"]
+    args += ["--workers", "1"]  # the process that is stopped is the one that serves
     child = children.start("tap", python(*args), None, ROOT)
     wait_until("the tap", lambda: says_ready(child), 30, child)
     return child

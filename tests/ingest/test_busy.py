@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -21,7 +24,7 @@ from flowgate.telemetry import Side, Signal
 from ingest.engine import Library
 from ingest.otlp import Decoder
 from ingest.segments import SegmentStore
-from ingest.server import Tap, compactor, grpc_server, http_app, ticker
+from ingest.server import LOWER_PRIORITY, Tap, compactor, grpc_server, http_app, ticker
 from ingest.tap import Buffer, Settings, Source
 from ingest.tokens import FileTokens
 from tests.ingest.otlp_bodies import gauge
@@ -123,3 +126,26 @@ def test_what_seals_does_not_merge_and_what_merges_waits_for_memory(tmp_path: Pa
     thread.start()
     thread.join(30)
     assert len(merged) == 1
+
+
+def test_only_the_writing_steps_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What holds the lock that requests wait for has their priority: a machine that others keep busy would else have it hold that for seconds."""
+    made, nice = tap(tmp_path), dict[str, int]()
+
+    def noting(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any) -> Any:
+            nice[name] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+            return work(*args)
+
+        return noted
+
+    monkeypatch.setattr(Library, "drain", noting("drain", Library.drain))
+    monkeypatch.setattr(SegmentStore, "stage", noting("stage", SegmentStore.stage))
+    monkeypatch.setattr(SegmentStore, "seal", noting("seal", SegmentStore.seal))
+    made.take(SOURCE, Signal.METRICS, body(), "protobuf")
+    stop, own = threading.Event(), os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    stop.set()
+    ticker(made, 3600, stop)
+    assert nice == {"drain": own, "stage": own + LOWER_PRIORITY, "seal": own + LOWER_PRIORITY}
+    made.flush()  # nobody's thread is left: whoever asks does it
+    assert nice["stage"] == own

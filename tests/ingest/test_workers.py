@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from analyzer.reader import open_tap
 from controlplane.processes import Child, Children, free_port, python, says_ready, wait_until
+from flowgate.errors import Broken
 from flowgate.ids import DEFAULT_ORG, GatewayId
 from flowgate.ports import Identity
 from flowgate.telemetry import Side, Signal, Window
@@ -294,6 +295,49 @@ def test_workers_end_in_order_when_their_keeper_is_killed(children: Children, tm
     taps.child.process.wait()
     wait_until("the workers to end", lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 30)
     assert numbers(taps.folder) == set(range(20))
+
+
+def test_a_keeper_that_is_killed_can_be_started_again_at_once(children: Children, tmp_path: Path) -> None:
+    """Its workers still hold ports and stores for a moment; the new ones wait for them to drain, and nothing is lost."""
+    taps = Workers(children, tmp_path / "store")
+    for start in range(3):
+        assert all(taps.send(number) for number in range(20 * start, 20 * start + 20))
+        before = taps.pids()
+        taps.child.process.kill()
+        taps.child.process.wait()
+        taps.start()
+        assert not set(taps.pids()) & set(before)
+        assert taps.health() == 200
+    wait_until("the last of the former workers to end", lambda: all(_state(Path(f"/proc/{pid}")) == b"Z" for pid in before), 30, taps.child)
+    taps.child.process.send_signal(signal.SIGTERM)
+    assert taps.child.process.wait(30) == 0
+    assert numbers(taps.folder) == set(range(60))
+
+
+def test_a_worker_whose_keeper_was_gone_before_it_could_ask_ends(tmp_path: Path) -> None:
+    """The kernel tells of a death that comes; one that has come it has to see by itself."""
+    argv = [sys.executable, "-m", "ingest", "--data", str(tmp_path / "s"), "--workers", "2", "--worker", "1", "--keeper", "1"]
+    argv += ["--http", f"127.0.0.1:{free_port()}", "--grpc", f"127.0.0.1:{free_port()}"]
+    assert os.getpid() != 1
+    assert subprocess.run(argv, cwd=ROOT, timeout=60).returncode == -signal.SIGTERM
+
+
+def test_a_store_that_another_process_lets_go_of_in_time_is_opened(tmp_path: Path) -> None:
+    """And one that it keeps is refused in one sentence."""
+    holds = "import sys, time, pathlib; from ingest.segments import SegmentStore; s = SegmentStore.open(pathlib.Path(sys.argv[1]), 5);"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", holds + "print('held', flush=True); time.sleep(60)", str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(Broken, match=r"staging.duckdb cannot be opened: .*lock"):
+            SegmentStore.open(tmp_path, 5, patience=0.2)
+        threading.Timer(0.5, holder.kill).start()
+        SegmentStore.open(tmp_path, 5, patience=30).close()
+    finally:
+        holder.kill()
+        holder.wait()
 
 
 def test_with_fewer_workers_what_the_others_had_staged_is_sealed_and_kept(children: Children, tmp_path: Path) -> None:
