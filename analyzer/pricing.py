@@ -1,38 +1,297 @@
-"""Price books and costs. A book of one price a signal is linear, so the marginal cost of something is the price of its volume."""
+"""Price books and what they charge: a bill for everything that is sent, and what a part of it really costs.
+
+The cost of a part is `bill(everything) − bill(everything without it)`, never its share of an average: below a commitment it is nothing, in
+the dearest tier it is that tier's price. Amounts are exact: every line's amount is a decimal of ten places, and sums do not round.
+"""
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from decimal import Context, Decimal, InvalidOperation
+from functools import reduce
 from typing import Any, get_args
 
 from ryaml import loads as yaml_loads  # pyright: ignore[reportPrivateImportUsage] - its stubs forget to re-export
 
 from flowgate.errors import Invalid, Problem
-from flowgate.money import BYTES_PER_GIGABYTE, SECONDS_PER_PERIOD, Cost, Price, PriceBook, PriceUnit, Volume
+from flowgate.money import (
+    BYTES_PER_GIBIBYTE,
+    BYTES_PER_GIGABYTE,
+    SECONDS_PER_PERIOD,
+    CannotTell,
+    Cost,
+    Line,
+    LineUnit,
+    Percentile,
+    Price,
+    PriceBook,
+    PriceUnit,
+    Tier,
+    Volume,
+)
 from flowgate.telemetry import Signal
 
 FREE = PriceBook("none", 0, "USD", None, None, None)
 """Stands in where no price book was given: everything costs nothing that we know of."""
+_EXACT = Context(prec=60)
+_QUANTITY = Decimal("1e-12")
+_AMOUNT = Decimal("1e-10")
+NOTHING = Volume()
+HOURS_PER_PERIOD = SECONDS_PER_PERIOD // 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Everything that one destination is sent. For logs and traces, a point is a record or a span.
+
+    The volumes are of one window and stand for the whole period. `hours` is the history of metrics, one Volume for each hour of the
+    period: what high-water and percentile billing need. Without it, their lines are estimates and say so.
+    """
+
+    metrics: Volume = NOTHING
+    logs: Volume = NOTHING
+    traces: Volume = NOTHING
+    hours: tuple[Volume, ...] = ()
+
+    def of(self, signal: Signal) -> Volume:
+        match signal:
+            case Signal.METRICS:
+                return self.metrics
+            case Signal.LOGS:
+                return self.logs
+            case Signal.TRACES:
+                return self.traces
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A part of a line's quantity (in units), and what one `per` of it costs."""
+
+    quantity: Decimal
+    rate: Decimal
+    amount: Decimal
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class BillLine:
+    """What one line of a book comes to: `quantity` as billed, before what is included is taken off."""
+
+    name: str
+    unit: str
+    quantity: Decimal
+    per: int
+    amount: Decimal
+    steps: tuple[Step, ...]
+    notes: tuple[str, ...] = ()
+    """Why the amount is an estimate, if it is one."""
+
+    @property
+    def reason(self) -> str:
+        parts = [f"{_plain(s.quantity)} {s.what} at {_plain(s.rate)}" + (f" per {self.per}" if self.per > 1 else "") for s in self.steps]
+        return "; ".join([*parts, *self.notes])
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What a destination charges for 30 days, line by line. `notes` say what about it is an estimate."""
+
+    lines: tuple[BillLine, ...]
+    cost: Cost
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(f"{line.name}: {note}" for line in self.lines for note in line.notes)
+
+
+def bill(totals: Totals, book: PriceBook) -> Bill:
+    """What the book charges for this, in the book's order."""
+    return _bill(totals, book, None)
+
+
+def marginal(totals: Totals, without: Totals, book: PriceBook) -> Cost:
+    """What is saved when `totals` becomes `without`: below zero when sending less costs more (volume tiers).
+
+    Where only `totals` has a history, `without` is thought to have the same one, smaller by the share of the window that is gone.
+    """
+    return bill(totals, book).cost - _bill(without, book, totals if totals.hours and not without.hours else None).cost
+
+
+def marginals(
+    totals: Mapping[str, Totals], without: Mapping[str, Totals], books: Mapping[str, PriceBook]
+) -> Mapping[str, Cost | CannotTell]:
+    """The marginal cost at each destination; what is missing from `without` is no longer sent there at all."""
+    return {
+        destination: marginal(everything, without.get(destination, Totals()), books[destination])
+        if destination in books
+        else CannotTell(f"there is no price book for {destination}")
+        for destination, everything in totals.items()
+    }
+
+
+def by_currency(costs: Iterable[Cost]) -> tuple[Cost, ...]:
+    """One sum for each currency, in the order of their names."""
+    found: dict[str, Cost] = {}
+    for cost in costs:
+        found[cost.currency] = found[cost.currency] + cost if cost.currency in found else cost
+    return tuple(found[currency] for currency in sorted(found))
 
 
 def price(volume: Volume, signal: Signal, book: PriceBook) -> Cost:
-    """What a volume costs for 30 days at this rate."""
-    rate = {Signal.METRICS: book.metrics, Signal.LOGS: book.logs, Signal.TRACES: book.traces}[signal]
-    amount = rate.amount * _units(volume, rate.per) if rate is not None else Decimal(0)
-    return Cost(amount, book.currency)
+    """What a volume costs for 30 days at the rates of a book's lines, nothing included or committed: right for books of one price a signal,
+    else `marginal` is. A negative volume costs the same, negative."""
+    totals = _only(volume, signal)
+    lines = [replace(line, included=Decimal(0), commit=None) for line in book.charges if signal in line.signals]
+    return Cost(sum((_billed(line, totals, None).amount for line in lines), Decimal(0)), book.currency)
 
 
-def _units(volume: Volume, per: PriceUnit) -> Decimal:
-    match per:
-        case "series":
-            return Decimal(volume.series)
-        case "prom_series":
-            return Decimal(volume.prom_series)
-        case "samples":
-            expanded = volume.points_per_second * (volume.prom_series / volume.series if volume.series else 1.0)
-            return Decimal(expanded) * SECONDS_PER_PERIOD
+def _only(volume: Volume, signal: Signal) -> Totals:
+    match signal:
+        case Signal.METRICS:
+            return Totals(metrics=volume)
+        case Signal.LOGS:
+            return Totals(logs=volume)
+        case Signal.TRACES:
+            return Totals(traces=volume)
+
+
+def _bill(totals: Totals, book: PriceBook, like: Totals | None) -> Bill:
+    lines = [_billed(line, totals, like) for line in book.charges]
+    used = sum((line.amount for line in lines), Decimal(0))
+    if used < book.minimum:
+        short = book.minimum - used
+        lines.append(BillLine("minimum", "fee", Decimal(1), 1, short, (Step(Decimal(1), short, short, "up to the minimum"),)))
+    lines += [BillLine(f.name, "fee", Decimal(1), 1, f.amount, (Step(Decimal(1), f.amount, f.amount, "fee"),)) for f in book.fees]
+    return Bill(tuple(lines), Cost(sum((line.amount for line in lines), Decimal(0)), book.currency))
+
+
+# --- one line ------------------------------------------------------------------------------------------------------------------
+
+
+def _billed(line: Line, totals: Totals, like: Totals | None) -> BillLine:
+    measured, notes = _measured(line, totals, like)
+    quantity = _times(measured, line.factor, line.retained_days or Decimal(1)).quantize(_QUANTITY, context=_EXACT)
+    steps = _steps(line, abs(quantity))
+    if quantity < 0:
+        steps = tuple(Step(-s.quantity, s.rate, -s.amount, s.what) for s in steps)
+    unit = f"{line.unit}-days" if line.retained_days is not None else line.unit
+    return BillLine(line.name, unit, quantity, line.per, sum((s.amount for s in steps), Decimal(0)), steps, notes)
+
+
+def _steps(line: Line, quantity: Decimal) -> tuple[Step, ...]:
+    """Included first, then the commitment, then the tiers."""
+    steps: list[Step] = []
+    free = min(quantity, line.included)
+    if free:
+        steps.append(Step(free, Decimal(0), Decimal(0), "included"))
+    left = quantity - free
+    if line.commit is not None:
+        steps.append(_step(line.commit.quantity, line.commit.amount, line.per, "committed"))
+        left = max(Decimal(0), left - line.commit.quantity)
+    what = "above the commitment" if line.commit is not None else line.unit
+    return (*steps, *(_step(part, tier.amount, line.per, what) for part, tier in _parts(line, left) if part))
+
+
+def _parts(line: Line, quantity: Decimal) -> Iterable[tuple[Decimal, Tier]]:
+    """How much of a quantity each tier prices."""
+    if line.tiering == "volume":
+        return [(quantity, next(t for t in line.tiers if t.up_to is None or quantity <= t.up_to))]
+    starts = [Decimal(0), *(t.up_to for t in line.tiers if t.up_to is not None)]
+    ends = [quantity if t.up_to is None else min(quantity, t.up_to) for t in line.tiers]
+    return [(max(Decimal(0), end - start), tier) for start, end, tier in zip(starts, ends, line.tiers, strict=True)]
+
+
+def _step(quantity: Decimal, rate: Decimal, per: int, what: str) -> Step:
+    amount = _EXACT.divide(_EXACT.multiply(quantity, rate), Decimal(per)).quantize(_AMOUNT, context=_EXACT)
+    return Step(quantity, rate, amount, what)
+
+
+# --- quantities ----------------------------------------------------------------------------------------------------------------
+
+
+def _measured(line: Line, totals: Totals, like: Totals | None) -> tuple[Decimal, tuple[str, ...]]:
+    """The period's quantity, and why it is an estimate when it is one."""
+    now = max(_exact(v) for v in _bases(line, totals.metrics)) if line.measured != "total" else _flow(line, totals)
+    if line.measured == "total":
+        return now, ()
+    if totals.hours:
+        return _over(line, totals.hours), _short(totals.hours)
+    if like is not None:
+        whole = max(_exact(v) for v in _bases(line, like.metrics))
+        share = _EXACT.divide(now, whole) if whole else Decimal(1)
+        return _times(_over(line, like.hours), share), ("estimate: the history of everything, times the share of the window that is left",)
+    return now, (f"estimate: no hourly history; the window's count stands for the {_words(line)}",)
+
+
+def _over(line: Line, hours: tuple[Volume, ...]) -> Decimal:
+    """Series, and series by their points, are each measured over the hours; the larger one counts."""
+    return max(_exact(_pick(line, column)) for column in zip(*(_bases(line, hour) for hour in hours), strict=True))
+
+
+def _pick(line: Line, column: tuple[float, ...]) -> float:
+    if isinstance(line.measured, Percentile):
+        rank = math.ceil(line.measured.rank * len(column) / 100)
+        return sorted(column)[rank - 1]
+    return max(column) if line.measured == "high_water" else math.fsum(column) / len(column)
+
+
+def _bases(line: Line, volume: Volume) -> tuple[float, ...]:
+    """What is held: the series, and beside them the points per minute in units of `points_per_minute`."""
+    expanded = line.unit == "prom_series"
+    held = volume.prom_series if expanded else volume.series
+    if line.points_per_minute is None:
+        return (float(held),)
+    rate = volume.samples if expanded else volume.points_per_second
+    return float(held), rate * 60 / float(line.points_per_minute)
+
+
+def _flow(line: Line, totals: Totals) -> Decimal:
+    rates = [_rate(line.unit, totals.of(signal)) for signal in line.signals]
+    return _times(sum(rates, Decimal(0)), Decimal(SECONDS_PER_PERIOD))
+
+
+def _rate(unit: LineUnit, volume: Volume) -> Decimal:
+    match unit:
         case "gigabyte":
-            return Decimal(volume.bytes_per_second) * SECONDS_PER_PERIOD / BYTES_PER_GIGABYTE
+            return _EXACT.divide(_exact(volume.bytes_per_second), Decimal(BYTES_PER_GIGABYTE))
+        case "gibibyte":
+            return _EXACT.divide(_exact(volume.bytes_per_second), Decimal(BYTES_PER_GIBIBYTE))
+        case "samples":
+            return _exact(volume.samples)
+        case _:
+            return _exact(volume.points_per_second)
+
+
+def _short(hours: tuple[Volume, ...]) -> tuple[str, ...]:
+    if len(hours) >= HOURS_PER_PERIOD:
+        return ()
+    return (f"estimate: {len(hours)} hours of history stand for {HOURS_PER_PERIOD}",)
+
+
+def _words(line: Line) -> str:
+    if isinstance(line.measured, Percentile):
+        return f"{_plain(line.measured.rank)}th percentile"
+    return "average" if line.measured == "average" else "highest hour"
+
+
+def _exact(value: float) -> Decimal:
+    """The decimal that is printed: 0.1 is a tenth, not the binary fraction nearest to it."""
+    return Decimal(repr(value))
+
+
+def _times(*factors: Decimal) -> Decimal:
+    return reduce(_EXACT.multiply, factors)
+
+
+def _plain(value: Decimal) -> str:
+    """Without an exponent or trailing zeros."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+# --- reading a book --------------------------------------------------------------------------------------------------------------
 
 
 def parse_price_book(text: str) -> PriceBook:
