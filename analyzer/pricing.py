@@ -9,13 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Context, Decimal
 from functools import reduce
-from typing import Any, get_args
 
-from ryaml import loads as yaml_loads  # pyright: ignore[reportPrivateImportUsage] - its stubs forget to re-export
-
-from flowgate.errors import Invalid, Problem
+from analyzer.pricebooks import parse_price_book
 from flowgate.money import (
     BYTES_PER_GIBIBYTE,
     BYTES_PER_GIGABYTE,
@@ -25,14 +22,25 @@ from flowgate.money import (
     Line,
     LineUnit,
     Percentile,
-    Price,
     PriceBook,
-    PriceUnit,
     Tier,
     Volume,
 )
 from flowgate.telemetry import Signal
 
+__all__ = [
+    "FREE",
+    "Bill",
+    "BillLine",
+    "Step",
+    "Totals",
+    "bill",
+    "by_currency",
+    "marginal",
+    "marginals",
+    "parse_price_book",
+    "price",
+]
 FREE = PriceBook("none", 0, "USD", None, None, None)
 """Stands in where no price book was given: everything costs nothing that we know of."""
 _EXACT = Context(prec=60)
@@ -249,7 +257,7 @@ def _bases(line: Line, volume: Volume) -> tuple[float, ...]:
 
 def _flow(line: Line, totals: Totals) -> Decimal:
     rates = [_rate(line.unit, totals.of(signal)) for signal in line.signals]
-    return _times(sum(rates, Decimal(0)), Decimal(SECONDS_PER_PERIOD))
+    return _times(reduce(_EXACT.add, rates), Decimal(SECONDS_PER_PERIOD))
 
 
 def _rate(unit: LineUnit, volume: Volume) -> Decimal:
@@ -289,60 +297,3 @@ def _plain(value: Decimal) -> str:
     """Without an exponent or trailing zeros."""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-# --- reading a book --------------------------------------------------------------------------------------------------------------
-
-
-def parse_price_book(text: str) -> PriceBook:
-    """A price book from YAML: name, version, currency and, for metrics, logs and traces, `{per, amount}`. Raises `Invalid` with the place."""
-    try:
-        value = yaml_loads(text)
-    except ValueError as error:
-        raise Invalid("the price book is not YAML", (Problem("", str(error).splitlines()[0]),)) from None
-    if not isinstance(value, dict):
-        raise Invalid("a price book is a mapping", (Problem("", "expected name, version, currency and prices"),))
-    unknown = set(value) - {"name", "version", "currency", "metrics", "logs", "traces"}
-    if unknown:
-        raise Invalid("unknown fields in the price book", tuple(Problem(str(k), "unknown field") for k in sorted(map(str, unknown))))
-    return PriceBook(
-        _field(value, "name", str),
-        _field(value, "version", int),
-        _currency(_field(value, "currency", str)),
-        _price(value, "metrics"),
-        _price(value, "logs"),
-        _price(value, "traces"),
-    )
-
-
-def _field(value: dict[str, Any], key: str, kind: type[Any]) -> Any:
-    if not isinstance(value.get(key), kind):
-        raise Invalid("the price book is not complete", (Problem(key, f"a {kind.__name__} is needed"),))
-    return value[key]
-
-
-def _currency(text: str) -> str:
-    if len(text) != 3 or not text.isascii() or not text.isupper():
-        raise Invalid("bad currency", (Problem("currency", "three capital letters, ISO 4217"),))
-    return text
-
-
-def _price(value: dict[str, Any], signal: str) -> Price | None:
-    entry = value.get(signal)
-    if entry is None:
-        return None
-    if not isinstance(entry, dict) or set(entry) != {"per", "amount"}:
-        raise Invalid("bad price", (Problem(signal, "`per` and `amount` are needed"),))
-    if entry["per"] not in get_args(PriceUnit) or (signal != "metrics" and entry["per"] != "gigabyte"):
-        raise Invalid("bad price", (Problem(f"{signal}/per", "series, prom_series, samples or gigabyte; logs and traces: gigabyte"),))
-    return Price(_amount(entry["amount"], signal), entry["per"])
-
-
-def _amount(value: Any, signal: str) -> Decimal:
-    try:
-        amount = Decimal(value) if isinstance(value, str) else None
-    except InvalidOperation:
-        amount = None
-    if amount is None or not amount.is_finite() or amount < 0:
-        raise Invalid("bad price", (Problem(f"{signal}/amount", "a decimal in quotes, not negative"),))
-    return amount

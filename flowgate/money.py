@@ -240,7 +240,7 @@ class PriceBook:
     as_of: date | None = None
     source: Source | None = None
     """Of every figure that names no other."""
-    note: str = CHECK_YOUR_CONTRACT
+    note: str = ""
 
     def __post_init__(self) -> None:
         if len(self.currency) != 3 or not self.currency.isascii() or not self.currency.isupper():
