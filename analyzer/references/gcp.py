@@ -310,7 +310,7 @@ def _language() -> Lark:
 def read_gcp_filter(query: Query) -> tuple[Use, ...] | NotUnderstood:
     """The metrics that a filter (or an MQL query) reads, and the labels that it, its group fields and its dashboard's filters name."""
     text = query.evaluated
-    if _FETCH.search(_TEXT.sub('""', text)):
+    if _FETCH.search(_without_texts(text)):
         return _mql(query)
     found = parsed(_language(), text)
     if isinstance(found, Misread):
@@ -383,12 +383,17 @@ def _why(found: _Filter, fields: frozenset[str]) -> dict[str, str]:
 
 # --- MQL -------------------------------------------------------------------------------------------------------------------------------
 
-_TEXT = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
+_TEXT = re.compile(r"'(?:\\.|[^'\\])*+\\?('|\Z)|\"(?:\\.|[^\"\\])*+\\?(\"|\Z)", re.DOTALL)
 _FETCH = re.compile(r"(?:^|[\s({;:|])fetch(?:_cluster_outer)?\s+[\w'\"$]")
 _METRIC = r"('(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|[\w.\-]+/[\w.\-/]+)"
 _FETCHED = re.compile(rf"\bfetch(?:_cluster_outer)?\s+[\w.\-/]+\s*(?:::\s*{_METRIC})?")
 _NAMED = re.compile(rf"\|\s*metric\s+{_METRIC}")
 _COLUMN = re.compile(r"\b(?:metric|resource|metadata\.user(?:_labels)?|metadata\.system(?:_labels)?)\.(\w+)")
+
+
+def _without_texts(text: str) -> str:
+    """One that is not closed stays, to its end: what it holds is not known to be a text."""
+    return _TEXT.sub(lambda m: '""' if m[1] or m[2] else m[0], text)
 
 
 def _mql(query: Query) -> tuple[Use, ...] | NotUnderstood:
@@ -397,7 +402,7 @@ def _mql(query: Query) -> tuple[Use, ...] | NotUnderstood:
     refusal = out_of_bounds(text)
     fetched = [m[1] for m in _FETCHED.finditer(text)]
     named = [m[1] for m in _NAMED.finditer(text)]
-    fetches = len(_FETCH.findall(_TEXT.sub('""', text)))
+    fetches = len(_FETCH.findall(_without_texts(text)))
     names = [unquoted(name) for name in (*fetched, *named) if name]
     if refusal or fetches != len(fetched) or len(named) < fetched.count(None) or any(variables_in(name) for name in names):
         return NotUnderstood(refusal or "MQL in which a metric's name is not found", protected(text.replace("::", " ")))

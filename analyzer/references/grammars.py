@@ -13,7 +13,7 @@ from typing import Any
 from lark import Lark, Transformer
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
-from analyzer.references.shapes import touched
+from analyzer.references.shapes import might_name
 
 MAX_CHARS = 32 * 1024
 MAX_DEPTH = 200
@@ -77,7 +77,7 @@ def _reason(error: UnexpectedInput) -> str:
 
 def protected(text: str) -> tuple[str, ...]:
     """Patterns of the names that a text which is not understood may hold; any, where it is too long or too tangled to look through."""
-    return () if len(text) > MAX_CHARS or text.count("{") > MAX_BRACES else touched(text)
+    return () if len(text) > MAX_CHARS or text.count("{") > MAX_BRACES else might_name(text)
 
 
 def variables_in(text: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ryaml._ryaml import InvalidYamlError, loads_all
@@ -131,7 +131,20 @@ def _relaxed(text: str, start: str, strict: Loaded) -> Loaded:
         return loaded
     loaded = _yaml(text)
     better = len(loaded.values) > len(strict.values) or not (loaded.failed or loaded.dull)
-    return loaded if better and not loaded.is_text else strict
+    return replace(loaded, doubts=(*loaded.doubts, *_half_quoted(loaded.values))) if better and not loaded.is_text else strict
+
+
+def _half_quoted(values: tuple[Any, ...]) -> Iterator[Unread]:
+    """`{expr": "m"}` loads as YAML, under a key that no reader knows: the one that was meant is not told from it."""
+    todo: list[Any] = [*values]
+    while todo:
+        node = todo.pop()
+        pairs = list(node.items()) if isinstance(node, dict) else []
+        todo += [v for v in (node if isinstance(node, list) else (v for _, v in pairs)) if isinstance(v, dict | list)]
+        for key, value in pairs:
+            if isinstance(key, str) and '"' in key:
+                touches = names_in([key, *(t for _, t in texts_in(value))], {})
+                yield Unread(f"key {key}"[:200], shown(value), f"the key {key[:80]!r} has half a quote: what it says is not known", touches)
 
 
 _STRING_OR_COMMENT = re.compile(r"(\"(?:\\.|[^\"\\])*\")|//[^\n]*|/\*.*?\*/|(?<=\s)#[^\n]*", re.DOTALL)

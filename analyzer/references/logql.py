@@ -238,14 +238,14 @@ def _names(children: Iterable[Any]) -> frozenset[str]:
 
 
 _TEMPLATE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
-_TEXT = re.compile(r"\"(?:\\.|[^\"\\])*\"|`[^`]*`")
+_TEXT = re.compile(r"\"(?:\\.|[^\"\\])*+\\?(\"|\Z)|`[^`]*+(`|\Z)", re.DOTALL)
 _ALL_FIELDS = re.compile(r"(?:^|(?<=[\s(]))\.(?:$|(?=[\s)|]))")
 _FIELD = re.compile(r"(?<![\w.)])\.([A-Za-z_]\w*)")
 
 
 def _printed(template: str) -> _Labels:
     """The labels that a Go template prints or compares."""
-    parts = [_TEXT.sub('""', part) for part in _TEMPLATE.findall(unquoted(str(template)))]
+    parts = [_TEXT.sub(lambda m: '""' if m[1] or m[2] else m[0], part) for part in _TEMPLATE.findall(unquoted(str(template)))]
     names = frozenset(field for part in parts for field in _FIELD.findall(part))
     return _Labels(names, names, whole="a template looks at all labels" if any(map(_ALL_FIELDS.search, parts)) else None)
 

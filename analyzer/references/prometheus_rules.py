@@ -22,11 +22,11 @@ from analyzer.references.shapes import (
     mapping,
     mappings,
     metadata,
+    might_name,
     owner_of,
     scalar,
     shown,
     texts_in,
-    touched,
     unread,
     with_overlooked,
 )
@@ -40,7 +40,7 @@ _NOT_PROMQL = frozenset({"graphite", "vlogs"})
 
 # Language of an expression
 
-_STRING_OR_COMMENT = re.compile(r"(\"(?:\\.|[^\"\\])*+(?:\"|\Z)|'(?:\\.|[^'\\])*+(?:'|\Z)|`[^`]*+`)|#[^\n]*", re.DOTALL)
+_STRING_OR_COMMENT = re.compile(r"(\"(?:\\.|[^\"\\])*+(?:\"|\\?\Z)|'(?:\\.|[^'\\])*+(?:'|\\?\Z)|`[^`]*+`)|#[^\n]*", re.DOTALL)
 _TEMPLATED = re.compile(r"\{\{(?:(?!\{\{).)*?\}\}", re.DOTALL)
 _LOGQL_ONLY = re.compile(r"\||\b(?:bytes_rate|bytes_over_time|unwrap)\b")
 _NAMELESS = re.compile(r"\b(?:rate|count_over_time|absent_over_time)\s*\(\s*\{")
@@ -76,7 +76,7 @@ _LABEL_READ = re.compile(
     r"(?:\$labels|\.Labels)\.(\w+)|(?:\$?labels|\.Labels)\s*\[\s*[\"'](\w+)|index\s+(?:\$labels|\.Labels)\s+\"(\w+)\"|\b(?:label|sortByLabel)\s+\"(\w+)\""
 )
 _ACTION = re.compile(r"\{\{((?:(?!\{\{).)*?)\}\}", re.DOTALL)
-_TOKEN = re.compile(r"\"(?:\\.|[^\"\\])*+(?:\"|\Z)|`[^`]*+`|[|()]|[^\s|()\"`]+", re.DOTALL)
+_TOKEN = re.compile(r"\"(?:\\.|[^\"\\])*+(?:\"|\\?\Z)|`[^`]*+`|[|()]|[^\s|()\"`]+", re.DOTALL)
 _VERB = re.compile(r"%[-+# 0]*[\d.]*([a-zA-Z])")
 
 
@@ -236,7 +236,7 @@ def _grafana_rule(where: str, rule: Json) -> Iterator[Item]:
     try:
         stages = json.loads(text)
     except (ValueError, RecursionError):
-        yield Unread(where, shown(text), "a rule of Grafana that is cut off", touched(text))
+        yield Unread(where, shown(text), "a rule of Grafana that is cut off", might_name(text))
         return
     annotations = " ".join(t for t in map(scalar, mapping(rule.get("annotations")).values()) if t)
     for stage in mappings(stages):

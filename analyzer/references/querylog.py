@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, unquote
 
 from analyzer.references.prometheus_rules import logql_evidence
 from analyzer.references.queries import Found, Item, Json, JsonReader, Language, Query, TextReader, Unread
-from analyzer.references.shapes import MAX_TEXT, at, first, listing, mapping, mappings, scalar, shown, touched, unread
+from analyzer.references.shapes import MAX_TEXT, at, first, listing, mapping, mappings, might_name, scalar, shown, unread
 from flowgate.usage import EVERY_LABEL, NO_LABEL, LabelSet, Operator, only
 
 KIND = "query_log"
@@ -219,7 +219,7 @@ def _asked(fields: Fields, path: str) -> Asked | None:
 def _split(matches: str) -> Iterator[str]:
     """Selectors that were joined by commas; a comma in braces or quotes is theirs."""
     parts, depth = [""], 0
-    for piece in re.findall(r"\"(?:[^\"\\]|\\.)*+(?:\"|\Z)|'(?:[^'\\]|\\.)*+(?:'|\Z)|.", matches, re.DOTALL):
+    for piece in re.findall(r"\"(?:[^\"\\]|\\.)*+(?:\"|\\?\Z)|'(?:[^'\\]|\\.)*+(?:'|\\?\Z)|.", matches, re.DOTALL):
         depth += (piece == "{") - (piece == "}")
         if piece == "," and depth <= 0:
             parts.append("")
@@ -277,7 +277,7 @@ def _explored(path: str, matches: tuple[str, ...], where: str) -> Iterator[Query
 
 # A whole log
 
-_SPACE_OR_STRING = re.compile(r"(\"(?:[^\"\\]|\\.)*+(?:\"|\Z)|'(?:[^'\\]|\\.)*+(?:'|\Z)|`[^`]*+(?:`|\Z))|\s+", re.DOTALL)
+_SPACE_OR_STRING = re.compile(r"(\"(?:[^\"\\]|\\.)*+(?:\"|\\?\Z)|'(?:[^'\\]|\\.)*+(?:'|\\?\Z)|`[^`]*+(?:`|\Z))|\s+", re.DOTALL)
 _MAX_TOUCHES = 1_000
 
 
@@ -348,7 +348,7 @@ class _Tally:
         self._broken_count += 1
         if not self._broken:
             self._broken.append((number, said))
-        touches = touched(said.query) if said.query else ()
+        touches = might_name(said.query) if said.query else ()
         if self._touches is not None:
             self._touches.update(dict.fromkeys(touches))
             if not touches or len(self._touches) > _MAX_TOUCHES:

@@ -87,10 +87,10 @@ _NAME = re.compile(r"[A-Za-z_:][\w:.]*")
 _GLUED = re.compile(rf"(?:{_ANY_PART}|[A-Za-z_:])(?:{_ANY_PART}|[\w:.\-/])*")
 _PIECES = re.compile(rf"({_ANY_PART})")
 _ALONE = re.compile(rf"(?<![\w:.])(?:{_VARIABLE})(?![\w:.])")
-_QUOTED = re.compile(r"\"(?:\\.|[^\"\\])*+(\"|\Z)|'(?:\\.|[^'\\])*+('|\Z)|(`)[^`]*+`", re.DOTALL)
+_QUOTED = re.compile(r"\"(?:\\.|[^\"\\])*+\\?(\"|\Z)|'(?:\\.|[^'\\])*+\\?('|\Z)|(`)[^`]*+`", re.DOTALL)
 
 
-def touched(text: str) -> tuple[str, ...]:
+def might_name(text: str) -> tuple[str, ...]:
     """Anchored patterns of every name that a text in an unknown language might hold; none: any name.
 
     A variable, a template or a wildcard inside a name matches anything; a variable that stands alone outside quotes may be the whole
@@ -110,7 +110,7 @@ def _pattern(token: str) -> str:
 
 def unread(where: str, value: Any, reason: str, skip: Collection[str] = ()) -> Unread:
     """Part of a document that cannot be read: it might read every name in it, or any where no name is in it."""
-    return Unread(where, shown(value), reason, touched("\n".join(text for _, text in texts_in(value, skip))))
+    return Unread(where, shown(value), reason, might_name("\n".join(text for _, text in texts_in(value, skip))))
 
 
 QUERY_KEYS = frozenset({"expr", "query", "promql", "metricsQuery", "error_query", "total_query", "error_ratio_query", "seriesQuery"})
@@ -122,7 +122,7 @@ def overlooked(document: Any, items: Collection[Item], skip: Collection[str] = (
     seen = {*known, *(item.text for item in items)}
     for key, text in texts_in(document, skip):
         if key in QUERY_KEYS and text.strip() and text not in seen and text[:MAX_TEXT] not in seen:
-            yield Unread(key, text[:MAX_TEXT], "a query in a place that is not known", touched(text))
+            yield Unread(key, text[:MAX_TEXT], "a query in a place that is not known", might_name(text))
 
 
 def with_overlooked(document: Any, items: list[Item], skip: Collection[str] = (), known: Collection[str] = ()) -> tuple[Item, ...]:

@@ -17,7 +17,7 @@ MAX_LENGTH = 32 * 1024
 MAX_DEPTH = 200
 MAX_OPERATORS = 500
 """promql-parser crashes on deep nesting and is quadratic on long chains; a guard hit counts as not understood."""
-_SKIPPED = re.compile(r"\"(?:\\.|[^\"\\])*+(?:\"|\Z)|'(?:\\.|[^'\\])*+(?:'|\Z)|`[^`]*+(?:`|\Z)|#[^\n]*+", re.DOTALL)
+_SKIPPED = re.compile(r"\"(?:\\.|[^\"\\])*+(?:\"|\\?\Z)|'(?:\\.|[^'\\])*+(?:'|\\?\Z)|`[^`]*+(?:`|\Z)|#[^\n]*+", re.DOTALL)
 _OPERATOR = re.compile(r"[-+]|[*/%^<>=!]+|\b(?:and|or|unless|atan2|default|if|ifnot)\b", re.IGNORECASE)
 _BRACKET = re.compile(r"[()\[\]{}]")
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"

@@ -25,7 +25,8 @@ _MIXED = frozenset({"", "-- mixed --", "mixed", "default", "-- default --", "dat
 _LOGQL = re.compile(r"\}\s*(?:\|=|\|~|\||!=\s*[\"`]|!~\s*[\"`])")
 """What may follow a stream selector and never follows a PromQL selector."""
 _NAMELESS = re.compile(r"(?<![\w:.\"])\{")
-_REFERENCE = re.compile(r"\$\{(\w+)(?::[^}]*)?\}|\$(\w+)|\[\[(\w+)(?::[^\]]*)?\]\]")
+_REFERENCE = re.compile(r"\$\{(\w{1,200})(?::[^}]{0,200})?\}|\$(\w+)|\[\[(\w{1,200})(?::[^\]]{0,200})?\]\]")
+"""What is longer is no variable: a text of nothing but openings takes linear time."""
 _PROMQL_FIELDS = ("expr", "query", "expression", "queryText", "rawQuery", "promql", "promQL")
 """Where Prometheus-like plugins keep their text; `expr` in all but a few."""
 _NOT_A_QUERY = frozenset(
@@ -271,10 +272,10 @@ def _other(target: Json, source: Source, place: Place) -> Iterator[Item]:
         yield place.unread("\n".join(texts), f"a query in {language}, which is not read", touches)
 
 
-_VARIABLE = r"\$\{[^}]*\}|\[\[\w+(?::\w+)?\]\]|\$\w+"
+_VARIABLE = r"\$\{[^}]{0,200}\}|\[\[\w{1,200}(?::\w{1,200})?\]\]|\$\w+"
 _TOKEN = re.compile(rf"(?:{_VARIABLE}|[A-Za-z_:*])(?:{_VARIABLE}|\{{[\w,.-]*,[\w,.-]*\}}|[\w:./$*%\-])*")
-_JOINTS = re.compile(r"[:/\-](?![^{]*\})")
-_WILDCARD = re.compile(r"\*|%|\{[^}$]*\}")
+_JOINTS = re.compile(r"[:/\-](?![^{}]{0,200}\})")
+_WILDCARD = re.compile(r"\*|%|\{[^}$]{0,200}\}")
 """Of Graphite and search engines, of SQL's LIKE, and Graphite's alternatives."""
 _PLAIN = re.compile(r"[A-Za-z_:][\w:.]*")
 
@@ -286,7 +287,7 @@ def names_in(texts: Iterable[str], variables: Mapping[str, tuple[str, ...]]) -> 
     for text in texts:
         for match in _TOKEN.finditer(text):
             token = match[0].rstrip(".:-/")
-            parts = _JOINTS.split(token) if _JOINTS.search(token) else []
+            parts = dict.fromkeys(_JOINTS.split(token)) if _JOINTS.search(token) else ()
             found.update(dict.fromkeys(p for part in (token, *parts) for p in _patterns(part, variables)))
         found.update(dict.fromkeys(re.escape(m[0].rstrip(".:")) for m in _PLAIN.finditer(text)))
     found.pop("", None)

@@ -16,7 +16,7 @@ from analyzer.references.tree import SENTINEL
 MAX_NAMES = 500
 """A text of more words than this might read anything."""
 
-_STRING = r"\"(?:\\.|[^\"\\])*+(?:\"|\Z)|'(?:\\.|[^'\\])*+(?:'|\Z)|`[^`]*+(?:`|\Z)"
+_STRING = r"\"(?:\\.|[^\"\\])*+(?:\"|\\?\Z)|'(?:\\.|[^'\\])*+(?:'|\\?\Z)|`[^`]*+(?:`|\Z)"
 _ESCAPED = r"\\[^\w\s\"'`]"
 """In MetricsQL `foo\\-bar` is one name."""
 _WORD = rf"(?:[^\W\d]|:|{_ESCAPED})(?:[\w:.]|{_ESCAPED})*"

@@ -209,6 +209,15 @@ def test_a_key_that_stands_twice_hides_nothing_silently() -> None:
     assert unread(read('{"title": "x", "panels": [], "panels": [], "id": 1, "id": 2}')) == []
 
 
+def test_a_key_that_lost_a_quote_hides_nothing_silently() -> None:
+    text = '{"title": "x", "panels": [{"datasource": {"type": "prometheus"}, "targets": [{expr": "lost_metric"}, {"expr": "up"}]}]}'
+    inventory = read(text)
+    assert texts(inventory) == ["up"]
+    (item,) = unread(inventory)
+    assert "lost_metric" in item.touches
+    assert unread(read(text.replace('expr":', "expr:"))) == []
+
+
 def test_a_tag_that_nobody_evaluates_lowers_nothing_silently() -> None:
     inventory = read("groups:\n- name: g\n  rules:\n  - alert: a\n    expr: up\n    labels: !include x.yaml\n")
     assert texts(inventory) == ["up"]
