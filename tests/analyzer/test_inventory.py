@@ -215,7 +215,7 @@ def test_a_key_that_lost_a_quote_hides_nothing_silently() -> None:
     assert texts(inventory) == ["up"]
     (item,) = unread(inventory)
     assert "lost_metric" in item.touches
-    assert unread(read(text.replace('expr":', "expr:"))) == []
+    assert unread(read(text.replace('{expr":', "{expr:"))) == []
 
 
 def test_a_tag_that_nobody_evaluates_lowers_nothing_silently() -> None:
