@@ -5,6 +5,7 @@ May not: write anywhere, know OpAMP, HTTP or a Collector's YAML, import a siblin
 
 from analyzer.engine import Advice, Read, advise
 from analyzer.naming import candidates
+from analyzer.parsers import PromqlWorker
 from analyzer.pricing import FREE, parse_price_book, price
 from analyzer.profiler import bucket_seconds, profile, tap_losses, volume
 from analyzer.reader import open_tap
@@ -12,7 +13,6 @@ from analyzer.reading import unexecuted
 from analyzer.references.inventory import Input
 from analyzer.report import usage_json
 from analyzer.savings import Loss, judge
-from analyzer.treeworker import PromqlWorker
 from analyzer.usage import read_usage
 
 __all__ = [

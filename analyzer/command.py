@@ -14,10 +14,10 @@ from rich.table import Table
 
 from analyzer.files import inputs_in
 from analyzer.naming import EVERY_STRATEGY, Strategy, candidates
+from analyzer.parsers import PromqlWorker
 from analyzer.reading import Readers, unexecuted
 from analyzer.references.inventory import Input
 from analyzer.report import otlp_json, usage_json
-from analyzer.treeworker import PromqlWorker
 from analyzer.usage import read_usage
 from analyzer.verdicts import metric_verdict
 from flowgate.advice import MetricProfile, Usage

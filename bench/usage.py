@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from analyzer import demand
+from analyzer.parsers import PromqlWorker
 from analyzer.references.expressions import Parsed, read_trees
 from analyzer.references.inventory import Input
-from analyzer.treeworker import PromqlWorker
 from analyzer.usage import read_usage
 from bench.report import Bar, median, say, show
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from analyzer import demand
+from analyzer.parsers import PromqlWorker
 from analyzer.reading import Pattern
 from analyzer.references.expressions import Parsed, read_trees
 from analyzer.references.inventory import Input
-from analyzer.treeworker import PromqlWorker
 from analyzer.usage import read_usage
 from flowgate.advice import Usage
 from flowgate.usage import NotUnderstood

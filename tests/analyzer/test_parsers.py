@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analyzer.parsers import MAX_FAILURES, TOGETHER, UNDER_WAY, PromqlWorker
 from analyzer.references.expressions import Parsed, read_trees
 from analyzer.references.syntax import parse_text
 from analyzer.references.tree import Node, Selector
-from analyzer.treeworker import MAX_FAILURES, TOGETHER, UNDER_WAY, PromqlWorker
 from flowgate.usage import NotUnderstood
 from tests.analyzer.trees import nodes, rendered
 
-SERVE = "import os, sys, time, json\nfrom analyzer.treeworker import serve\nfrom analyzer.references.syntax import answered\n"
+SERVE = "import os, sys, time, json\nfrom analyzer.parsers import serve\nfrom analyzer.references.syntax import answered\n"
 
 
 def command(code: str) -> list[str]:

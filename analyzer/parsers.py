@@ -51,7 +51,7 @@ class PromqlWorker:
 
     def __init__(self, seconds: float = SECONDS, command: Sequence[str] | None = None) -> None:
         self._seconds = seconds
-        self._command = list(command or [sys.executable, "-c", "from analyzer.treeworker import serve; serve()"])
+        self._command = list(command or [sys.executable, "-c", "from analyzer.parsers import serve; serve()"])
         self._process: _Process | None = None
         self._known: dict[str, Node | NotUnderstood] = {}
         self.kills = 0
