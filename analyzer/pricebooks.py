@@ -15,7 +15,22 @@ from typing import Any, TypeVar, get_args
 from ryaml import loads as yaml_loads  # pyright: ignore[reportPrivateImportUsage] - its stubs forget to re-export
 
 from flowgate.errors import Invalid, Problem
-from flowgate.money import HELD_UNITS, Commit, Fee, Line, LineUnit, Measured, Percentile, Price, PriceBook, PriceUnit, Source, Tier, Tiering
+from flowgate.money import (
+    HELD_UNITS,
+    Commit,
+    Fee,
+    Line,
+    LineUnit,
+    Measured,
+    Percentile,
+    Price,
+    PriceBook,
+    PriceUnit,
+    Rounding,
+    Source,
+    Tier,
+    Tiering,
+)
 from flowgate.telemetry import Signal
 
 T = TypeVar("T")
@@ -31,7 +46,7 @@ _SHORT = _BOOK | {"metrics", "logs", "traces"}
 _FULL = _BOOK | {"vendor", "as_of", "source", "note", "minimum", "fees", "lines"}
 _LINE = frozenset(
     {"name", "signals", "unit", "amount", "tiers", "tiering", "per", "measured", "included", "commit", "points_per_minute", "factor",
-     "retained_days", "verified", "source", "note"}
+     "retained_days", "rounding", "verified", "source", "note"}
 )  # fmt: skip
 
 
@@ -113,8 +128,9 @@ def _read_line(form: _Form) -> Line | None:
     form.only(_LINE)
     unit: LineUnit | None = form.word("unit", get_args(LineUnit))
     tiering: Tiering | None = form.word("tiering", get_args(Tiering), "graduated")
+    rounding: Rounding | None = form.word("rounding", get_args(Rounding), "none")
     signals, tiers = _signals(form), _tiers(form)
-    if unit is None or tiering is None or not tiers:
+    if unit is None or tiering is None or rounding is None or not tiers:
         return None
     fields: dict[str, Any] = {
         "per": form.integer("per", 1, 1),
@@ -125,6 +141,7 @@ def _read_line(form: _Form) -> Line | None:
         "points_per_minute": form.maybe("points_per_minute"),
         "factor": form.decimal("factor", Decimal(1)),
         "retained_days": form.maybe("retained_days"),
+        "rounding": rounding,
         "verified": form.flag("verified"),
         "source": _source(form),
         "note": form.text("note", ""),
@@ -325,6 +342,7 @@ def _line_json(line: Line) -> Json:
             "points_per_minute": _text(line.points_per_minute),
             "factor": _text(line.factor),
             "retained_days": _text(line.retained_days),
+            "rounding": line.rounding if line.rounding != "none" else None,
             "verified": line.verified,
             "source": _source_json(line.source),
             "note": line.note,

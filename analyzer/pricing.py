@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from decimal import Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from functools import reduce
 
 from analyzer.pricebooks import parse_price_book
@@ -98,8 +98,9 @@ class BillLine:
 
     @property
     def reason(self) -> str:
-        parts = [f"{_plain(s.quantity)} {s.what} at {_plain(s.rate)}" + (f" per {self.per}" if self.per > 1 else "") for s in self.steps]
-        return "; ".join([*parts, *self.notes])
+        each = f" per {self.per:,}" if self.per > 1 else ""
+        priced = [f"{_plain(s.quantity)} {s.what}" + (f" at {_plain(s.rate)}{each}" if s.rate else "") for s in self.steps]
+        return "; ".join([*priced, *self.notes])
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +123,12 @@ def bill(totals: Totals, book: PriceBook) -> Bill:
 def marginal(totals: Totals, without: Totals, book: PriceBook) -> Cost:
     """What is saved when `totals` becomes `without`: below zero when sending less costs more (volume tiers).
 
-    Where only `totals` has a history, `without` is thought to have the same one, smaller by the share of the window that is gone.
+    Where only `totals` has a history, `without` is thought to have the same one, smaller by the share of the window that is gone; a history
+    of `without` alone is left aside.
     """
-    return bill(totals, book).cost - _bill(without, book, totals if totals.hours and not without.hours else None).cost
+    if not totals.hours:
+        return bill(totals, book).cost - bill(replace(without, hours=()), book).cost
+    return bill(totals, book).cost - _bill(without, book, totals).cost
 
 
 def marginals(
@@ -180,15 +184,23 @@ def _bill(totals: Totals, book: PriceBook, like: Totals | None) -> Bill:
 
 def _billed(line: Line, totals: Totals, like: Totals | None) -> BillLine:
     measured, notes = _measured(line, totals, like)
-    quantity = _times(measured, line.factor, line.retained_days or Decimal(1)).quantize(_QUANTITY, context=_EXACT)
-    steps = _steps(line, abs(quantity))
+    exact = _times(measured, line.factor, line.retained_days or Decimal(1)).quantize(_QUANTITY, context=_EXACT)
+    quantity = _rounded(line, abs(exact)).copy_sign(exact)
+    unit = f"{line.unit}-days" if line.retained_days is not None else line.unit
+    steps = _steps(line, abs(quantity), unit)
     if quantity < 0:
         steps = tuple(Step(-s.quantity, s.rate, -s.amount, s.what) for s in steps)
-    unit = f"{line.unit}-days" if line.retained_days is not None else line.unit
     return BillLine(line.name, unit, quantity, line.per, sum((s.amount for s in steps), Decimal(0)), steps, notes)
 
 
-def _steps(line: Line, quantity: Decimal) -> tuple[Step, ...]:
+def _rounded(line: Line, quantity: Decimal) -> Decimal:
+    if line.rounding == "none":
+        return quantity
+    blocks = _EXACT.divide(quantity, Decimal(line.per))
+    return blocks.to_integral_value(ROUND_FLOOR if line.rounding == "down" else ROUND_CEILING) * line.per
+
+
+def _steps(line: Line, quantity: Decimal, unit: str) -> tuple[Step, ...]:
     """Included first, then the commitment, then the tiers."""
     steps: list[Step] = []
     free = min(quantity, line.included)
@@ -198,7 +210,7 @@ def _steps(line: Line, quantity: Decimal) -> tuple[Step, ...]:
     if line.commit is not None:
         steps.append(_step(line.commit.quantity, line.commit.amount, line.per, "committed"))
         left = max(Decimal(0), left - line.commit.quantity)
-    what = "above the commitment" if line.commit is not None else line.unit
+    what = "above the commitment" if line.commit is not None else unit
     return (*steps, *(_step(part, tier.amount, line.per, what) for part, tier in _parts(line, left) if part))
 
 
@@ -240,7 +252,7 @@ def _over(line: Line, hours: tuple[Volume, ...]) -> Decimal:
 
 def _pick(line: Line, column: tuple[float, ...]) -> float:
     if isinstance(line.measured, Percentile):
-        rank = math.ceil(line.measured.rank * len(column) / 100)
+        rank = max(1, math.floor(line.measured.rank * len(column) / 100))
         return sorted(column)[rank - 1]
     return max(column) if line.measured == "high_water" else math.fsum(column) / len(column)
 
@@ -294,6 +306,6 @@ def _times(*factors: Decimal) -> Decimal:
 
 
 def _plain(value: Decimal) -> str:
-    """Without an exponent or trailing zeros."""
-    text = f"{value:f}"
+    """Without an exponent or trailing zeros, thousands set apart."""
+    text = f"{value:,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

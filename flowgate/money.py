@@ -72,7 +72,11 @@ a little less can cost more."""
 
 @dataclass(frozen=True, slots=True)
 class Percentile:
-    """The nearest-rank percentile of the period's hours: 95 leaves out the highest 5 % of them."""
+    """The highest of the hours that are left when the highest (100 − rank) % of the period's hours, rounded up, are left out.
+
+    99 of 720 or 744 hours is the ninth highest, of 672 the eighth: Datadog's high-water-mark plan
+    (https://docs.datadoghq.com/account_management/billing/apm_tracing_profiler/). 95 of 720 leaves out 36 hours, as Grafana Cloud says.
+    """
 
     rank: Decimal
 
@@ -81,6 +85,8 @@ class Percentile:
             raise ValueError(f"{self.rank} is not a percentile")
 
 
+Rounding = Literal["none", "down", "up"]
+"""To whole `per` units, before anything is taken off."""
 Measured = Literal["total", "average", "high_water"] | Percentile
 """How the period's quantity comes about: the sum of what flowed, or the mean, the highest or a percentile of what was held in each hour."""
 
@@ -128,7 +134,7 @@ class Line:
     """One line of an invoice.
 
     The quantity is measured, multiplied by `factor` (what the vendor counts for one of ours: a share that is indexed, its bytes for one of
-    OTLP) and by `retained_days`, then freed of `included`, then of the commitment, and what is left is priced by the tiers. All of these
+    OTLP) and by `retained_days`, rounded, then freed of `included`, then of the commitment, and what is left is priced by the tiers. All of these
     quantities are in units, not in blocks of `per`.
     """
 
@@ -144,6 +150,7 @@ class Line:
     points_per_minute: Decimal | None = None
     """A series counts once for each this many points a minute that it sends on average, and at least once."""
     factor: Decimal = Decimal(1)
+    rounding: Rounding = "none"
     retained_days: Decimal | None = None
     """The unit becomes a unit kept for a day, of which a steady stream holds this many days beyond those that are free."""
     verified: bool = False
