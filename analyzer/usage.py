@@ -68,7 +68,7 @@ class _Ask:
 
 def _answers(queries: Sequence[Query], parse: Parse) -> list[Answer | Parsed]:
     promql = [q for q in queries if q.language == "promql"]
-    trees = iter(read_trees([(q.evaluated, q.variables) for q in promql], parse))
+    trees = iter(read_trees([(q.evaluated, q.variables) for q in promql], parse, [q.patterns for q in promql]))
     return [next(trees) if q.language == "promql" else _OTHERS[q.language](q) for q in queries]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from analyzer.references.filled import held
 from analyzer.references.queries import Found, Item, Json, Query, Unread
 from analyzer.references.shapes import at, listing, mapping, mappings, owner_of, scalar, texts_in
 from analyzer.references.targets import SKIPPED, UNKNOWN, Place, Scope, legend_labels, read_target, written_as
@@ -87,7 +88,8 @@ def scope_of(board: Json, around: Surroundings) -> Scope:
     at_run_time = [v.get("datasource") for v in variables if v.get("type") in ("adhoc", "groupby")]
     written = [written_as(d) for d in at_run_time]
     explored = None if None in written else frozenset(w for w in written if w)
-    return Scope(fixed_values([*constants, *variables]), {**around.sources, **named}, explored)
+    scope = Scope(fixed_values([*constants, *variables]), {**around.sources, **named}, explored=explored)
+    return replace(scope, patterns=held(variables, scope))
 
 
 def _types_by_uid(board: Json) -> dict[str | None, str | None]:

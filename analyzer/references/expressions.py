@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from analyzer.references import patterns
 from analyzer.references.patterns import too_wide
-from analyzer.references.substitution import spellings
+from analyzer.references.substitution import NOT_HELD, spellings
 from analyzer.references.tokens import touched
 from analyzer.references.tree import SENTINEL, Matcher, Node, Selector, children
 from flowgate.usage import NotUnderstood
@@ -27,10 +27,11 @@ class Parsed:
     trees: tuple[Node, ...]
 
 
-def read_trees(queries: Sequence[tuple[str, Variables]], parse: Parse) -> list[Parsed | NotUnderstood]:
-    """An answer for each query. Every distinct text goes to the parser once; the first spellings of all queries in one batch, then the
+def read_trees(queries: Sequence[tuple[str, Variables]], parse: Parse, patterns: Sequence[Variables] = ()) -> list[Parsed | NotUnderstood]:
+    """An answer for each query; `patterns` say of each, where they are given, which names its variables may hold. Every distinct text goes to the parser once; the first spellings of all queries in one batch, then the
     second spellings of those that did not parse, and so on."""
-    choices = [spellings(text, variables) for text, variables in queries]
+    held = patterns or [NOT_HELD] * len(queries)
+    choices = [spellings(text, variables, names) for (text, variables), names in zip(queries, held, strict=True)]
     answers: dict[str, Node | NotUnderstood] = {}
     for asked in iter(lambda: _next_round(choices, answers), []):
         answers.update(zip(asked, parse(asked), strict=True))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import re2
 
-from analyzer.references.tree import SENTINEL
+from analyzer.references.tree import SENTINEL, cut_at_sentinels
 
 MIN_LITERALS = 4
 """CONTRACTS: a pattern with fewer literal characters is a hiding blind spot, not a reference."""
@@ -20,7 +20,7 @@ _CLASS = re.compile(r"\[([\w:]+)\]")
 _TOKEN = re.compile(r"\\.|\[\^?\]?[^]]*(?:\]|\Z)|[()|]", re.DOTALL)
 _CHANGES = re.compile(r"\(\?(?!:|P?<)|\\Q")
 _DEEPEST = 20
-_NOT_LITERAL = re.compile(r"\\.|\[[^]]*\]|\{[^}]*\}|[.*+?^$|()]")
+_NOT_LITERAL = re.compile(r"\(\?(?:P?<\w*>|[a-zA-Z-]*:?)|\\.|\[[^]]*\]|\{[^}]*\}|[.*+?^$|()]")
 
 
 def literals(pattern: str) -> int:
@@ -46,7 +46,11 @@ def valid(pattern: str) -> bool:
 
 def of_name(name: str) -> str:
     """The pattern of a name of which variables are pieces."""
-    return ANY_NAME.join(re.escape(piece) for piece in name.split(SENTINEL))
+    return _opened(name, re.escape)
+
+
+def _opened(text: str, literal: Callable[[str], str]) -> str:
+    return "".join(literal(piece) + (held or "") for piece, held in cut_at_sentinels(text))
 
 
 def told_apart(regex: str) -> tuple[frozenset[str], frozenset[str]]:
@@ -56,11 +60,11 @@ def told_apart(regex: str) -> tuple[frozenset[str], frozenset[str]]:
     for branch in _branches(regex):
         names = finite(branch)
         if names is None:
-            open_ended.add(branch.replace(SENTINEL, ANY_NAME))
+            open_ended.add(_opened(branch, str))
         else:
             exact |= names
     if len(exact) > MAX_NAMES:
-        return frozenset(), frozenset({regex.replace(SENTINEL, ANY_NAME)})
+        return frozenset(), frozenset({_opened(regex, str)})
     return frozenset(exact - {""}), frozenset(open_ended)
 
 

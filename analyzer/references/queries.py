@@ -31,6 +31,7 @@ class Query:
 
     `text` is the query as written, the evidence. `expression` is what to evaluate where that differs (a template's window filled in).
     `variables` are the values a variable of the document may take; one that is missing, or has none, is known at run time only.
+    `patterns` are anchored patterns of the names that such a one may hold; none: numbers only; one that is missing may hold anything.
     `mentioned` are labels that the document reads from the query's output (legend, `$labels.x`, table columns).
     `root` and `operator` say what is needed of the query's output: every label, unless the document says less (`label_values(m, L)`
     needs L, and only whether a series exists); `conditions` what must hold for that to be enough, where aggregation stands beside a
@@ -44,6 +45,7 @@ class Query:
     rule: str | None = None
     expression: str | None = None
     variables: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    patterns: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     mentioned: frozenset[str] = frozenset()
     root: LabelSet = EVERY_LABEL
     operator: Operator = "none"

@@ -13,9 +13,11 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
-from analyzer.references.tree import SENTINEL
+from analyzer.references.patterns import too_wide
+from analyzer.references.tree import SENTINEL, holding
 
 MAX_LENGTH = 32 * 1024
 """Longer texts are not parsed."""
@@ -28,7 +30,11 @@ MAX_WRITTEN = 100_000
 MAX_ROUNDS = 4
 """Values may hold variables, and these again."""
 
+MAX_PATTERN = 500
+"""A variable that holds names of a longer pattern may hold any."""
+
 Variables = Mapping[str, tuple[str, ...]]
+NOT_HELD: Variables = MappingProxyType({})
 Kind = Literal["variable", "string", "space", "word", "number", "sign"]
 Place = Literal[
     "value",
@@ -43,6 +49,7 @@ Place = Literal[
     "applied",
     "operand",
     "number",
+    "compared",
     "text",
     "after",
 ]
@@ -107,16 +114,17 @@ class _Piece:
     parts: tuple[_Piece, ...] = field(default=())
 
 
-def spellings(text: str, variables: Variables) -> list[list[str]]:
-    """The text without variables: for each choice of their values (all are read) the spellings to try, of which the first that parses counts."""
+def spellings(text: str, variables: Variables, patterns: Variables = NOT_HELD) -> list[list[str]]:
+    """The text without variables: for each choice of their values (all are read) the spellings to try, of which the first that parses counts.
+    `patterns`: of variables whose values are not known, those of the names that they may hold; none: numbers only."""
     if len(text) > MAX_LENGTH or not _MARKED.search(text):
         return [[text]]
     quick = _quick(text, variables)
     if quick is not None:
         return [[quick]]
     chosen = _written_out(text, variables, 0, max(1, min(MAX_VARIANTS, MAX_WRITTEN // len(text))))
-    last = _tries(text, variables) if chosen != [text] and _are_labels(text, variables) else []
-    return [list(dict.fromkeys([*_tries(each, variables), *last])) for each in chosen]
+    last = _tries(text, variables, patterns) if chosen != [text] and _are_labels(text, variables) else []
+    return [list(dict.fromkeys([*_tries(each, variables, patterns), *last])) for each in chosen]
 
 
 def _are_labels(text: str, variables: Variables) -> bool:
@@ -194,21 +202,21 @@ def _replaced(piece: _Piece, chosen: Mapping[str, str]) -> str:
 # --- spelling -----------------------------------------------------------------------------------------------------------------------
 
 
-def _tries(text: str, variables: Variables) -> list[str]:
+def _tries(text: str, variables: Variables, patterns: Variables) -> list[str]:
     """Without what other template languages left, then with."""
     if len(text) > MAX_LENGTH:
         return [text]
-    tries = [_spelled(text, variables, _KNOWN_WAYS)]
+    tries = [_spelled(text, variables, patterns, _KNOWN_WAYS)]
     if len(text) <= MAX_FOREIGN and _FOREIGN.search(text):
-        tries.append(_spelled(_DOUBLED.sub(r"{\1}", text), variables, _ANY_WAY))
-        tries.append(_spelled(text, variables, _ANY_WAY))
+        tries.append(_spelled(_DOUBLED.sub(r"{\1}", text), variables, patterns, _ANY_WAY))
+        tries.append(_spelled(text, variables, patterns, _ANY_WAY))
     return list(dict.fromkeys(tries))
 
 
-def _spelled(text: str, variables: Variables, ways: re.Pattern[str]) -> str:
+def _spelled(text: str, variables: Variables, patterns: Variables, ways: re.Pattern[str]) -> str:
     pieces = _with_windows(_pieces(text, ways), variables)
     places: dict[int, Place] = {id(piece): place for piece, place in _placed(pieces)}
-    return "".join(_spelled_piece(pieces, i, places) for i in range(len(pieces)))
+    return "".join(_spelled_piece(pieces, i, places, patterns) for i in range(len(pieces)))
 
 
 def _with_windows(pieces: Sequence[_Piece], variables: Variables) -> list[_Piece]:
@@ -263,21 +271,41 @@ _SPELLED: Mapping[Place, str] = {
     "applied": SENTINEL,
     "operand": SENTINEL,
     "number": "NaN",
+    "compared": "NaN",
     "text": f'"{SENTINEL}"',
     "after": f" {SENTINEL} ",
 }
 
 
-def _spelled_piece(pieces: Sequence[_Piece], at: int, places: Mapping[int, Place]) -> str:
+def _spelled_piece(pieces: Sequence[_Piece], at: int, places: Mapping[int, Place], patterns: Variables) -> str:
     piece = pieces[at]
     if piece.kind == "string":
-        return "".join(SENTINEL if part.kind == "variable" else part.text for part in piece.parts)
+        return "".join(_in_string(part, places, patterns) if part.kind == "variable" else part.text for part in piece.parts)
     if piece.kind != "variable":
         return piece.text
     place = places.get(id(piece), "name")  # in a range that is not closed it has no place
-    if place in ("operand", "number") and _CLOCK.fullmatch(piece.name):
+    if place in ("operand", "number", "compared") and _CLOCK.fullmatch(piece.name):
         return "300"
+    if place in _NAMES and piece.name in patterns:
+        return _holding(patterns[piece.name], "NaN" if place in _OPERANDS else SENTINEL)
     return _matcher(pieces, at) if place == "matcher" else _SPELLED[place]
+
+
+_OPERANDS = frozenset[Place](("operand", "compared"))
+_NAMES = _OPERANDS | {"name"}
+
+
+def _in_string(part: _Piece, places: Mapping[int, Place], patterns: Variables) -> str:
+    named = places.get(id(part)) == "name" and part.name in patterns
+    return _holding(patterns[part.name], SENTINEL) if named else SENTINEL
+
+
+def _holding(patterns: tuple[str, ...], number: str) -> str:
+    """What stands for a variable that holds names of these patterns, or a number."""
+    if not patterns:
+        return number
+    joined = "|".join(patterns)
+    return SENTINEL if len(joined) > MAX_PATTERN or any(map(too_wide, patterns)) else holding(joined)
 
 
 def _matcher(pieces: Sequence[_Piece], at: int) -> str:
@@ -358,7 +386,7 @@ def _place_of_operand(pieces: Sequence[_Piece], at: int, function: str, argument
     if before is not None and before.text.lower() == "bool":
         before = _before(pieces, _index_before(pieces, at))
     if before is not None and before.text in _COMPARISONS:
-        return "number"
+        return "compared"
     if argument in _SCALARS.get(function, ()):
         return "number"
     return "text" if argument in _TEXTS.get(function, ()) else "operand"

@@ -51,6 +51,8 @@ class Scope:
 
     variables: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    patterns: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """Of variables that a query fills: patterns of the names that they may hold."""
     explored: frozenset[str] | None = frozenset()
     """Data sources (uid or name, as written) that ad-hoc filters apply to; None: any."""
 
@@ -110,7 +112,8 @@ class Place:
         return replace(query, mentioned=query.mentioned | self.mentioned, explorable=self.explorable, records=self.records)
 
     def start(self, language: Any, text: str) -> Query:
-        return self.query(Query(language, self.role, self.where, text, self.rule, variables=self.scope.variables))
+        scope = self.scope
+        return self.query(Query(language, self.role, self.where, text, self.rule, variables=scope.variables, patterns=scope.patterns))
 
     def unread(self, text: str, reason: str, touches: tuple[str, ...]) -> Unread:
         return Unread(self.where, text[:2_000], reason, touches)

@@ -8,12 +8,14 @@ it is one that nobody knows. A label of which a variable is only a piece is read
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 MatchOp = Literal["=", "!=", "=~", "!~"]
 SENTINEL = "__fgvar__"
+_HELD = re.compile(rf"{SENTINEL}(?:x((?:[0-9a-f]{{2}})+)x__)?")
 MAX_TREE = 200
 """Levels of a tree. Whoever walks one may spend a few calls on each; the interpreter allows a thousand."""
 
@@ -99,6 +101,20 @@ class Text:
 Node = Selector | Subquery | Aggregate | Binary | Call | Negated | Number | Text
 Dumped = list[Any]
 """A node as nested lists of JSON values, a tag first that is no name and no label."""
+
+
+def holding(pattern: str) -> str:
+    """A sentinel, as a piece of a name or of a pattern over names, that stands for what matches the pattern and nothing else."""
+    return f"{SENTINEL}x{pattern.encode().hex()}x__"
+
+
+def cut_at_sentinels(text: str) -> Iterator[tuple[str, str | None]]:
+    """The text before each sentinel and the pattern of what that stands for, and the rest with none."""
+    end = 0
+    for match in _HELD.finditer(text):
+        yield text[end : match.start()], ".*" if match[1] is None else f"(?:{bytes.fromhex(match[1]).decode(errors='replace')})"
+        end = match.end()
+    yield text[end:], None
 
 
 def label_of(text: str) -> str:

@@ -15,7 +15,7 @@ from flowgate.usage import EVERY_LABEL, NO_LABEL, only
 
 _FIXED = frozenset({"custom", "constant", "textbox", "interval", "datasource", "switch"})
 """Kinds whose values stand in the dashboard. What a query finds, a person types as a filter or picks to group by is known at run time only."""
-_EVERYTHING = "$__all"
+EVERYTHING = "$__all"
 
 
 def fixed_values(variables: list[Json]) -> Mapping[str, tuple[str, ...]]:
@@ -32,7 +32,7 @@ def _values(variable: Json) -> tuple[str, ...]:
     extra = [variable.get("allValue"), variable.get("enabledValue"), variable.get("disabledValue")]
     values = [scalar(v) for v in [*written, *listed, *(chosen if isinstance(chosen, list) else [chosen]), *extra]]
     plain = (v.replace("\\,", ",") if v and kind == "custom" else v for v in values)
-    return tuple(dict.fromkeys(v for v in plain if v and v != _EVERYTHING))
+    return tuple(dict.fromkeys(v for v in plain if v and v != EVERYTHING))
 
 
 def _custom(text: str) -> list[str]:
@@ -57,11 +57,11 @@ def read_variable(variable: Json, scope: Scope) -> Iterator[Item]:
     shown_in = frozenset(_LABEL_IN_SERIES.findall(str(variable.get("regex") or "")))
     explorable = scope.explorable(variable.get("datasource"))
     place = Place("variable", f"variable {scalar(variable.get('name')) or ''}".strip(), scope, mentioned=shown_in, explorable=explorable)
-    text = _text(variable)
-    language = language_of(source, text if _CALL.match(text) else "")
+    text = query_text(variable)
+    language = language_of(source, text if CALL.match(text) else "")
     query = variable.get("query")
     if language == "":
-        language = "other" if not text or _JSON.match(text) or (source.sure and not _CALL.match(text)) else "promql"
+        language = "other" if not text or _JSON.match(text) or (source.sure and not CALL.match(text)) else "promql"
     if language in ("promql", "logql"):
         yield from _filled(language, text, place)
     elif language == "traceql" and scalar(mapping(query).get("label")):
@@ -74,7 +74,7 @@ def read_variable(variable: Json, scope: Scope) -> Iterator[Item]:
 _LABEL_IN_SERIES = re.compile(r"([A-Za-z_]\w*)\s*=~?\s*\\?[\"']")
 """A variable's `regex` cuts a label's value out of a series as text: `/pod="([^"]+)"/`."""
 _JSON = re.compile(r"\s*\{\s*\"\w+\"\s*:")
-_CALL = re.compile(r"\s*(label_values|label_names|metrics|query_result)\s*\((.*)\)\s*", re.DOTALL)
+CALL = re.compile(r"\s*(label_values|label_names|metrics|query_result)\s*\((.*)\)\s*", re.DOTALL)
 _LABEL = re.compile(r"[A-Za-z_][\w.]*")
 
 
@@ -85,7 +85,7 @@ def _protected(target: Json, place: Place) -> Iterator[Item]:
         yield place.unread("\n".join(texts), "a variable's query in a language that is not read", touches)
 
 
-def _text(variable: Json) -> str:
+def query_text(variable: Json) -> str:
     """The query as text: a string, an object that holds one, an object of fields, or the mirror `definition`."""
     query = variable.get("query")
     held = first(mapping(query), "query", "expr", "rawQuery") if isinstance(query, dict) else query
@@ -103,7 +103,7 @@ def _from_fields(query: Json) -> str:
 
 
 def _filled(language: Any, text: str, place: Place) -> Iterator[Query]:
-    call = _CALL.fullmatch(text)
+    call = CALL.fullmatch(text)
     if call is None:
         if text:
             yield place.start(language, text)
