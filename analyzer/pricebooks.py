@@ -39,7 +39,7 @@ MAX_BYTES = 256 * 1024
 _DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,12})?")
 """As many digits as a product of three keeps exactly in the sixty that prices are reckoned in."""
 _DECIMAL_WORDS = "a decimal in quotes, not negative"
-_PERCENTILE = re.compile(r"p([0-9]{1,3}(?:\.[0-9]{1,3})?)")
+_PERCENTILE = re.compile(r"p((?:100|[0-9]{1,2})(?:\.[0-9]{1,3})?)")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _BOOK = frozenset({"format", "name", "version", "currency"})
 _SHORT = _BOOK | {"metrics", "logs", "traces"}
@@ -176,7 +176,7 @@ def _tier(form: _Form) -> Tier | None:
 
 
 def _commit(form: _Form) -> Commit | None:
-    inner = form.at("commit") if form.value.get("commit") is not None else None
+    inner = form.at("commit") if "commit" in form.value else None
     if inner is None:
         return None
     inner.only(frozenset({"quantity", "amount"}))
@@ -185,22 +185,20 @@ def _commit(form: _Form) -> Commit | None:
 
 
 def _measured(form: _Form, unit: LineUnit) -> Measured:
-    word = form.value.get("measured")
-    match word:
-        case None:
-            return "average" if unit in HELD_UNITS else "total"
-        case "total" | "average" | "high_water":
+    usual: Measured = "average" if unit in HELD_UNITS else "total"
+    match form.value.get("measured", usual):
+        case "total" | "average" | "high_water" as word:
             return word
-        case str() if found := _PERCENTILE.fullmatch(word):
+        case str(word) if found := _PERCENTILE.fullmatch(word):
             rank = Decimal(found[1])
-            return form.made(lambda: Percentile(rank), "measured") or "average"
+            return form.made(lambda: Percentile(rank), "measured") or usual
         case _:
             form.wrong("measured", "total, average, high_water, or a percentile such as p95")
-            return "average"
+            return usual
 
 
 def _source(form: _Form) -> Source | None:
-    inner = form.at("source") if form.value.get("source") is not None else None
+    inner = form.at("source") if "source" in form.value else None
     if inner is None:
         return None
     inner.only(frozenset({"title", "url", "read"}))
@@ -281,7 +279,7 @@ class _Form:
         return Decimal(found)
 
     def maybe(self, key: str) -> Decimal | None:
-        return self.decimal(key) if self.value.get(key) is not None else None
+        return self.decimal(key) if key in self.value else None
 
     def flag(self, key: str) -> bool:
         found = self.value.get(key, False)
@@ -335,7 +333,7 @@ def _line_json(line: Line) -> Json:
             "unit": line.unit,
             "measured": _measured_word(line.measured),
             "per": line.per,
-            "tiering": line.tiering if len(line.tiers) > 1 else None,
+            "tiering": line.tiering,
             "tiers": [_without_empty({"up_to": _text(t.up_to), "amount": _text(t.amount)}) for t in line.tiers],
             "included": _text(line.included) if line.included else None,
             "commit": {"quantity": _text(line.commit.quantity), "amount": _text(line.commit.amount)} if line.commit else None,
