@@ -80,9 +80,9 @@ def _names(query: Query) -> Answer:
 
 
 def _listed_everywhere(query: Query) -> frozenset[str]:
-    """The labels of `label_values(L)`: listed over all metrics."""
+    """The labels of `label_values(L)`: listed over all metrics. Where L is the name itself, all metrics are what is listed."""
     everything = query.language == "names" and query.evaluated == ".*" and not query.root.all_except
-    return query.root.names if everything else frozenset()
+    return query.root.names if everything and "__name__" not in query.root.names else frozenset()
 
 
 _OTHERS: Mapping[Language, ReadQuery] = {

@@ -120,7 +120,7 @@ def _finite(names: frozenset[str], metric: MetricProfile, usage: MetricUsage, re
     clash = sorted(present & _labels_of(usage.conditions, "must_be_absent"))
     if clash:
         return _judged(Verdict.NEEDED, f"needed: a query sets {clash[0]} anew, and the metric has that label itself", reading)
-    left = tuple(_open(usage.conditions, names, metric))
+    left = tuple(_open((*usage.conditions, *_added_up_raw(reading)), names, metric))
     if usage.operator is None:
         said = "no query needs the label, but they do not agree on how to merge its series"
         return _judged(Verdict.CONDITIONAL, said, reading, left)
@@ -128,6 +128,12 @@ def _finite(names: frozenset[str], metric: MetricProfile, usage: MetricUsage, re
         return _judged(Verdict.CONDITIONAL, f"no query needs the label, if: {left[0].reason}", reading, left, usage.operator)
     said = f"no supplied query needs the label; series merged by {usage.operator} give the same results"
     return _judged(Verdict.SAFE, said, reading, (), usage.operator)
+
+
+def _added_up_raw(reading: Reading) -> Iterator[Condition]:
+    """Where no increases are taken and the name does not say that it may be a counter: whether it is one, its type says."""
+    if any(u.operator == "sum" and not any(c.kind in ("counter", "no_reset") for c in u.conditions) for u in reading.uses):
+        yield Condition("no_reset", frozenset(), "a counter that is added up raw: a merged counter does not fall when an input resets")
 
 
 def _labels_of(conditions: Iterable[Condition], kind: str) -> frozenset[str]:

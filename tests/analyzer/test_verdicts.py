@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,6 +76,8 @@ METRIC_CASES = {
     "another metric's that is not understood": (board("something_else{"), A),
     "a document that cannot be read": ('{"panels": [', U),
     "the values of a label over all metrics": (board("other", **prometheus(query="label_values(region)")), A),
+    "the names of all metrics": (board("other", **prometheus(query="label_values(__name__)")), U),
+    "the names of all metrics, by a pattern": (board("other", **prometheus(query="metrics(.*)")), U),
     "the values of a label of it": (board("other", **prometheus(query="label_values(logins_total, region)")), E),
     "a chain of rules that nobody reads": (rules(record("a:m", "sum(logins_total)"), record("b:m", "a:m * 2")), D),
     "a chain of rules that an alert reads": (
@@ -162,6 +165,19 @@ def test_a_gauge_that_is_added_up_is_safe_where_a_counter_is_not() -> None:
     gauge, counter = metric("queue_count", Kind.GAUGE, monotonic=False), metric("queue_count")
     assert label_verdict(USER, gauge, reading(usage, gauge)).verdict is B
     assert label_verdict(USER, counter, reading(usage, counter)).verdict is D
+
+
+def test_a_counter_that_is_added_up_raw_is_known_by_its_type_where_its_name_does_not_say_so() -> None:
+    """With suffixes switched off nothing in the query tells a counter from a gauge; one whose points are increases has no resets."""
+    usage = read(board("sum by (region) (queue)", "max by (region) (depth)", "sum by (region) (rate(visits[5m]))"))
+    gauge, updown, counter = (metric("queue", kind, monotonic) for kind, monotonic in KINDS)
+    judged = label_verdict(USER, counter, reading(usage, counter))
+    assert (judged.verdict, [c.kind for c in judged.conditions], judged.operator) == (D, ["no_reset"], "sum")
+    for safe in (gauge, updown, replace(counter, temporality="delta"), metric("depth"), metric("visits")):
+        assert label_verdict(USER, safe, reading(usage, safe)).verdict is B
+
+
+KINDS = ((Kind.GAUGE, False), (Kind.SUM, False), (Kind.SUM, True))
 
 
 def test_a_label_that_follows_from_the_others_may_go_where_only_values_hang_on_it() -> None:
