@@ -52,7 +52,7 @@ _LINE = frozenset(
 
 def parse_price_book(text: str) -> PriceBook:
     """A price book from YAML. Raises `Invalid` with every place that is wrong."""
-    form = _Form(_mapping(text), "", [])
+    form = _Form(document(text), "", [])
     number = form.value.get("format", 1)
     if type(number) is not int or number not in (1, 2):
         raise Invalid("unknown format of price book", (Problem("format", "1 or 2"),))
@@ -62,7 +62,8 @@ def parse_price_book(text: str) -> PriceBook:
     return book
 
 
-def _mapping(text: str) -> dict[Any, Any]:
+def document(text: str) -> dict[Any, Any]:
+    """The YAML of a book as plain values, whatever they are."""
     if len(text.encode(errors="replace")) > MAX_BYTES:
         raise Invalid("the price book is too large", (Problem("", f"at most {MAX_BYTES} bytes"),))
     try:

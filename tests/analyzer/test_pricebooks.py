@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from analyzer.pricebooks import MAX_BYTES, parse_price_book, price_book_json
+from analyzer.pricebooks import MAX_BYTES, document, parse_price_book, price_book_json
 from flowgate.errors import Invalid
 from flowgate.money import Commit, Fee, Line, Percentile, Price, Source, Tier
 from flowgate.telemetry import Signal
@@ -248,9 +248,7 @@ def test_a_shipped_book_is_valid_dated_and_says_to_check_your_contract(path: Pat
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_a_shipped_book_has_the_shape_of_the_schema(path: Path) -> None:
-    import ryaml
-
-    SCHEMA.validate(ryaml.loads(path.read_text()))
+    SCHEMA.validate(document(path.read_text()))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
@@ -303,14 +301,14 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(documents())
-def test_parser_and_schema_accept_the_same_books(document: dict[str, Any]) -> None:
-    parse_price_book(dumped(document))
-    SCHEMA.validate(document)
+def test_parser_and_schema_accept_the_same_books(drawn: dict[str, Any]) -> None:
+    parse_price_book(dumped(drawn))
+    SCHEMA.validate(drawn)
 
 
 @given(documents())
-def test_a_book_comes_back_from_its_own_writing(document: dict[str, Any]) -> None:
-    book = parse_price_book(dumped(document))
+def test_a_book_comes_back_from_its_own_writing(drawn: dict[str, Any]) -> None:
+    book = parse_price_book(dumped(drawn))
     written = price_book_json(book)
     assert parse_price_book(dumped(written)) == book
     SCHEMA.validate(written)
@@ -328,9 +326,9 @@ def taken(text: str) -> bool:
 
 
 @given(documents(), st.data())
-def test_a_damaged_book_is_read_or_refused_and_nothing_else(document: dict[str, Any], data: st.DataObject) -> None:
+def test_a_damaged_book_is_read_or_refused_and_nothing_else(drawn: dict[str, Any], data: st.DataObject) -> None:
     """Any value may stand in any place: the answer is a book or `Invalid`, and the schema never refuses what the parser takes."""
-    damaged = copy.deepcopy(document)
+    damaged = copy.deepcopy(drawn)
     inner: Any = damaged
     while True:
         key = data.draw(st.sampled_from(sorted(inner) if isinstance(inner, dict) else list(range(len(inner)))))

@@ -165,6 +165,19 @@ def test_rates_become_the_quantity_of_thirty_days(rate: float, unit: str) -> Non
     assert float(found.quantity) == pytest.approx(rate * 2_592_000 / divisor, rel=1e-9, abs=1e-11)
 
 
+def test_a_tenth_of_an_event_a_second_is_a_tenth() -> None:
+    """Not the binary fraction nearest to it: 0.1 x 2,592,000 is 259,200 exactly."""
+    line = replace(SERIES, signals=(Signal.LOGS,), unit="events", measured="total")
+    assert bill(Totals(logs=Volume(points_per_second=0.1)), book(line)).lines[0].quantity == 259_200
+
+
+@pytest.mark.parametrize(("rounding", "billed"), [("none", 1234), ("down", 1200), ("up", 1300)])
+def test_a_quantity_is_rounded_to_whole_blocks_before_anything_is_taken_off(rounding: str, billed: int) -> None:
+    found = bill(sent(1234), book(replace(SERIES, per=100, rounding=rounding, included=Decimal(100)))).lines[0]
+    assert found.quantity == billed
+    assert found.amount == Decimal(billed - 100) / 10_000
+
+
 def test_several_signals_share_one_line_and_its_allowance() -> None:
     line = replace(SERIES, signals=(Signal.LOGS, Signal.TRACES), unit="gigabyte", measured="total", included=Decimal(100))
     found = bill(Totals(Volume(bytes_per_second=9e9), Volume(bytes_per_second=20_000.0), Volume(bytes_per_second=30_000.0)), book(line))
@@ -251,6 +264,11 @@ def test_a_history_of_the_rest_alone_is_left_aside() -> None:
 def test_nothing_left_of_a_window_costs_nothing_whatever_the_history() -> None:
     line = replace(SERIES, measured="high_water")
     assert marginal(Totals(Volume(400, 400), hours=HOURS), Totals(), book(line)).amount == Decimal("7.20")
+
+
+def test_a_window_in_which_nothing_was_seen_says_nothing_about_the_share() -> None:
+    line = replace(SERIES, measured="high_water")
+    assert marginal(Totals(hours=HOURS), Totals(), book(line)).amount == 0
 
 
 @pytest.mark.parametrize(
