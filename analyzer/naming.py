@@ -49,24 +49,43 @@ def candidates(
 
     The metric's own name is always among them (Datadog, and whoever passes names on). `namespace` is what an exporter puts before each name.
     """
+    bases = list(dict.fromkeys(_bases(metric, unit, kind, monotonic, frozenset(strategies))))
+    bases += [f"{namespace}_{base}" for base in bases] if namespace else []
     names: dict[str, Part] = {}
-    for base in _bases(metric, unit, kind, monotonic, frozenset(strategies)):
-        names |= {n: p for n, p in _parts(base, kind) if n not in names}
-        if namespace:
-            names |= {n: p for n, p in _parts(f"{namespace}_{base}", kind) if n not in names}
+    found = (
+        *(pair for base in bases for pair in _parts(base, kind)),
+        *(pair for each in _in_datadog(metric) for pair in _datadog_parts(each, kind)),
+        *(pair for each in _in_google_cloud(metric) for pair in _stored(each, kind)),
+        *(pair for base in bases for pair in _in_managed_prometheus(base, kind, monotonic)),
+    )
+    for name, part in found:
+        names.setdefault(name, part)
     return names
 
 
 def _parts(base: str, kind: Kind) -> Iterator[tuple[str, Part]]:
-    """A histogram's `.max`, `.min`, … are Datadog's. `_created` may stand beside any counter or histogram, and says nothing of its parts."""
-    yield base, None
+    """`_created` may stand beside any counter or histogram, and says nothing of its parts."""
+    yield from _stored(base, kind)
     yield f"{base}_created", None
+
+
+def _stored(base: str, kind: Kind) -> Iterator[tuple[str, Part]]:
+    yield base, None
     if kind in (Kind.HISTOGRAM, Kind.EXPONENTIAL_HISTOGRAM):
-        yield from ((f"{base}{dot}{part}", part) for part in ("bucket", "sum", "count") for dot in "_.")
-        yield from ((f"{base}.{part}", None) for part in ("min", "max", "avg"))
+        yield f"{base}_bucket", "bucket"
+    if kind in (Kind.HISTOGRAM, Kind.EXPONENTIAL_HISTOGRAM, Kind.SUMMARY):
+        yield from ((f"{base}_{part}", part) for part in ("sum", "count"))
+
+
+def _datadog_parts(name: str, kind: Kind) -> Iterator[tuple[str, Part]]:
+    """Histograms in parts, as distributions or as counts by bucket; summaries with their quantiles."""
+    yield name, None
+    if kind in (Kind.HISTOGRAM, Kind.EXPONENTIAL_HISTOGRAM):
+        yield from ((f"{name}.{part}", part) for part in ("bucket", "sum", "count"))
+        yield from ((f"{name}.{part}", None) for part in ("min", "max", "avg"))
     elif kind is Kind.SUMMARY:
-        yield from ((f"{base}{dot}{part}", part) for part in ("sum", "count") for dot in "_.")
-        yield f"{base}.quantile", None
+        yield from ((f"{name}.{part}", part) for part in ("sum", "count"))
+        yield f"{name}.quantile", None
 
 
 def _bases(metric: str, unit: str, kind: Kind, monotonic: bool, strategies: frozenset[Strategy]) -> Iterator[str]:
@@ -74,7 +93,6 @@ def _bases(metric: str, unit: str, kind: Kind, monotonic: bool, strategies: froz
     total = kind is Kind.SUM and monotonic
     ratio = kind is Kind.GAUGE and unit == "1"
     yield metric
-    yield from _in_google_cloud(metric)
     if Strategy.ESCAPED in strategies:
         yield _escaped(metric)
     if Strategy.UTF8_WITH_SUFFIXES in strategies:
@@ -87,14 +105,54 @@ def _bases(metric: str, unit: str, kind: Kind, monotonic: bool, strategies: froz
         yield _with_suffixes(metric, "", "", False, False)
 
 
-_GOOGLE_DOMAINS = ("workload.googleapis.com", "custom.googleapis.com", "prometheus.googleapis.com", "external.googleapis.com")
+def _in_datadog(metric: str) -> Iterator[str]:
+    """Dots stay, other signs become underscores; hosts' metrics get a prefix, since Datadog's agent has some of these names. What Datadog
+    computes besides (`system.mem.total`) needs more of the metric than its name, and is told by the reader of its queries."""
+    name = re.sub(r"[^A-Za-z0-9_.]", "_", metric)
+    yield name
+    if name.startswith(("system.", "process.", "kafka.")):
+        yield f"otel.{name}"
+    if name.startswith(("datadog_trace_agent", "datadog_otlp")):
+        yield f"otelcol_{name}"
+
+
+_GOOGLE_PREFIXES = (
+    "workload.googleapis.com/",
+    "custom.googleapis.com/",
+    "custom.googleapis.com/opencensus/",
+    "external.googleapis.com/",
+    "external.googleapis.com/prometheus/",
+)
+"""What exporters put before the name of a metric (cloud.google.com/monitoring/api/v3/naming-conventions)."""
+_MANAGED = "prometheus.googleapis.com/"
+_MANAGED_TYPES: dict[Kind, tuple[str, ...]] = {
+    Kind.GAUGE: ("gauge", "unknown", "unknown:counter"),
+    Kind.HISTOGRAM: ("histogram",),
+    Kind.EXPONENTIAL_HISTOGRAM: ("histogram",),
+    Kind.SUMMARY: ("summary",),
+}
+"""What Managed Service for Prometheus, and the Telemetry API, put behind the name."""
 
 
 def _in_google_cloud(metric: str) -> Iterator[str]:
-    """As Cloud Monitoring names it; in PromQL also with the first slash as a colon and the rest escaped."""
-    for domain in _GOOGLE_DOMAINS:
-        yield f"{domain}/{metric}"
-        yield f"{domain.replace('.', '_')}:{re.sub(r'[^A-Za-z0-9_]', '_', metric)}"
+    for prefix in _GOOGLE_PREFIXES:
+        yield from _as_google_asks(prefix + metric)
+
+
+def _as_google_asks(name: str) -> Iterator[str]:
+    """As Cloud Monitoring names it, and for PromQL with the first slash as a colon and the rest escaped."""
+    domain, _, rest = name.partition("/")
+    yield name
+    yield f"{domain.replace('.', '_')}:{re.sub(r'[^A-Za-z0-9_:]', '_', rest)}"
+
+
+def _in_managed_prometheus(base: str, kind: Kind, monotonic: bool) -> Iterator[tuple[str, Part]]:
+    types = _MANAGED_TYPES.get(kind) or (("counter",) if monotonic else ("gauge",))
+    for name in (n for end in ("", *types) for n in _as_google_asks(f"{_MANAGED}{base}/{end}".rstrip("/"))):
+        yield from _stored(name, kind)
+    if kind is Kind.SUMMARY:
+        yield from ((n, "sum") for n in _as_google_asks(f"{_MANAGED}{base}_sum/summary:counter"))
+        yield from ((n, "count") for n in _as_google_asks(f"{_MANAGED}{base}_count/summary"))
 
 
 def _unit_parts(unit: str) -> tuple[str, str]:
@@ -161,8 +219,9 @@ _IDENTIFYING: dict[str, str] = {**dict.fromkeys(_JOB, "job"), "service.instance.
 
 def label_candidates(attribute: str, resource: bool) -> frozenset[str]:
     """Every label that an attribute may appear under: verbatim, escaped with and without collapsed runs, the older `key_` before a leading
-    underscore; a resource attribute (which may be promoted) also as the `job` or `instance` it is part of."""
-    names = {attribute, _label(attribute, True), _label(attribute, False)}
+    underscore, in small letters as Datadog writes tags; a resource attribute (which may be promoted) also as the `job` or `instance` it is
+    part of."""
+    names = {attribute, _label(attribute, True), _label(attribute, False), re.sub(r"[^\w:./\-]", "_", attribute.lower())}
     names |= {f"key{n}" for n in names if n.startswith("_") and not n.startswith("__")}
     if resource and attribute in _IDENTIFYING:
         names.add(_IDENTIFYING[attribute])

@@ -15,6 +15,7 @@ from typing import Any
 
 from lark import Lark, Transformer
 
+from analyzer.references.datadog_names import OTLP_ATTRIBUTES, made_of, made_of_any
 from analyzer.references.grammars import VARIABLE, Misread, apart, grammar, parsed, protected, unquoted, variables_in
 from analyzer.references.patterns import ANY_NAME
 from analyzer.references.places import Place, places
@@ -22,65 +23,6 @@ from analyzer.references.queries import Found, Item, Json, JsonReader, Query, Ro
 from analyzer.references.shapes import at, first, listing, mapping, mappings, scalar, shown, with_overlooked
 from flowgate.telemetry import Signal
 from flowgate.usage import EVERY_LABEL, Condition, LabelSet, NotUnderstood, Operator, Use
-
-OTLP_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
-    "service": ("service.name",),
-    "env": ("deployment.environment", "deployment.environment.name"),
-    "version": ("service.version",),
-    "host": ("host.name", "host.id", "datadog.host.name", "k8s.node.name", "k8s.cluster.name"),
-    "region": ("cloud.region",),
-    "zone": ("cloud.availability_zone",),
-    "availability-zone": ("cloud.availability_zone",),
-    "cloud_provider": ("cloud.provider",),
-    "project_id": ("cloud.account.id",),
-    "container_id": ("container.id",),
-    "container_name": ("container.name", "k8s.container.name"),
-    "image_name": ("container.image.name",),
-    "image_tag": ("container.image.tag", "container.image.tags"),
-    "runtime": ("container.runtime",),
-    "kube_container_name": ("k8s.container.name",),
-    "kube_cluster_name": ("k8s.cluster.name",),
-    "kube_namespace": ("k8s.namespace.name",),
-    "kube_deployment": ("k8s.deployment.name",),
-    "kube_replica_set": ("k8s.replicaset.name",),
-    "kube_stateful_set": ("k8s.statefulset.name",),
-    "kube_daemon_set": ("k8s.daemonset.name",),
-    "kube_job": ("k8s.job.name",),
-    "kube_cronjob": ("k8s.cronjob.name",),
-    "pod_name": ("k8s.pod.name",),
-    "kube_node": ("k8s.node.name",),
-    "ecs_cluster_name": ("aws.ecs.cluster.arn",),
-    "task_arn": ("aws.ecs.task.arn",),
-    "task_family": ("aws.ecs.task.family",),
-    "task_version": ("aws.ecs.task.revision",),
-}
-"""Tags that Datadog makes of OTLP resource attributes (docs.datadoghq.com, "OpenTelemetry semantic conventions and Datadog conventions"):
-who needs the tag needs the attribute."""
-
-_CPU = ("system.cpu.idle", "system.cpu.user", "system.cpu.system", "system.cpu.iowait", "system.cpu.stolen")
-_MEMORY = ("system.mem.total", "system.mem.usable", "system.mem.pct_usable", "system.mem.used", "system.mem.free")
-_OTLP_METRICS: Mapping[str, tuple[str, ...]] = {
-    "system.load.1": ("system.cpu.load_average.1m",),
-    "system.load.5": ("system.cpu.load_average.5m",),
-    "system.load.15": ("system.cpu.load_average.15m",),
-    **dict.fromkeys(_CPU, ("system.cpu.utilization",)),
-    **dict.fromkeys(_MEMORY, ("system.memory.usage",)),
-    **dict.fromkeys(("system.swap.free", "system.swap.used"), ("system.paging.usage",)),
-    **dict.fromkeys(("system.net.bytes_rcvd", "system.net.bytes_sent"), ("system.network.io",)),
-    "system.disk.in_use": ("system.filesystem.utilization",),
-    "container.cpu.usage": ("container.cpu.usage.total",),
-    "container.cpu.user": ("container.cpu.usage.usermode", "container.cpu.usage.user"),
-    "container.cpu.system": ("container.cpu.usage.kernelmode", "container.cpu.usage.system"),
-    "container.memory.usage": ("container.memory.usage.total",),
-    "container.memory.soft_limit": ("container.memory.usage.limit",),
-    "container.io.read": ("container.blockio.io_service_bytes_recursive", "container.blockio.io_service_bytes_recursive.read"),
-    "container.io.write": ("container.blockio.io_service_bytes_recursive", "container.blockio.io_service_bytes_recursive.write"),
-    "container.net.rcvd": ("container.network.io.usage.rx_bytes",),
-    "container.net.sent": ("container.network.io.usage.tx_bytes",),
-}
-"""Metrics that Datadog makes of OTLP's host and container metrics (docs.datadoghq.com, "OpenTelemetry Metrics Mapping"), and of which."""
-_OTEL = "otel."
-"""What Datadog puts before `system.…` and `process.…` of OTLP, since its agent has metrics of these names."""
 
 _COUNTED = Condition("counter", frozenset(), "read as a count or rate: merged as a counter, with the resets of each input")
 _ALIVE = Condition("alive", frozenset(), "averaged over time and then added up: equal while every input is there all the time")
@@ -399,15 +341,8 @@ def _uses(read: _Read, query: Query) -> Iterator[Use]:
     else:
         demand, why = _needed(keys.why)
         yield Use(name, False, mentioned, demand, _OPERATORS[read.aggregator], conditions=conditions, why=why)
-    made_of = [] if pattern else _made_of(name)
-    for source in made_of:
+    for source in made_of_any(name) if pattern else made_of(name):
         yield Use(source, False, mentioned, EVERY_LABEL, why={"*": f"Datadog computes {name} of it"})
-
-
-def _made_of(name: str) -> list[str]:
-    """OTLP metrics that become a metric of Datadog with another name."""
-    renamed = [name.removeprefix(_OTEL)] if name.startswith((f"{_OTEL}system.", f"{_OTEL}process.")) else []
-    return [*_OTLP_METRICS.get(name, ()), *renamed]
 
 
 def _partitioned(read: _Read) -> str:
@@ -425,8 +360,8 @@ def _merging(read: _Read) -> tuple[Condition, ...] | None:
 
 def _needed(why: Mapping[str, str]) -> tuple[LabelSet, dict[str, str]]:
     """The tags, and the OTLP attributes that they are made of."""
-    made_of = {attribute: f"{reason}: tag {tag}" for tag, reason in why.items() for attribute in OTLP_ATTRIBUTES.get(tag, ())}
-    whole = {**made_of, **why}
+    attributes = {attribute: f"{reason}: tag {tag}" for tag, reason in why.items() for attribute in OTLP_ATTRIBUTES.get(tag, ())}
+    whole = {**attributes, **why}
     return LabelSet(frozenset(whole)), whole
 
 

@@ -11,7 +11,8 @@ import re2
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from analyzer.references.datadog import OTLP_ATTRIBUTES, READERS, read_datadog
+from analyzer.references.datadog import READERS, read_datadog
+from analyzer.references.datadog_names import OTLP_ATTRIBUTES
 from analyzer.references.grammars import MAX_CHARS, MAX_DEPTH
 from analyzer.references.queries import Found, Query, Unread
 from flowgate.telemetry import Signal
@@ -140,7 +141,12 @@ NAMES = [
     ("sum:a.b{env:p, service:{{ .observed.composite.spec.name }}}.as_count()", {"a.b"}),
     ("max(last_5m):avg:a.b{role:<%= role %>,status:up} by {host} > 0", {"a.b"}),
     ("avg(last_5m):avg:a.b{host:${config.deployment.name}.machine} by {host} > 0.99", {"a.b"}),
-    ("otel.system.cpu.time{*}", {"otel.system.cpu.time", "system.cpu.time"}),
+    ("avg:otel.system.cpu.time{*}", {"otel.system.cpu.time"}),
+    ("avg:kafka.consumer_lag{*}", {"kafka.consumer_lag", "kafka.consumer_group.lag"}),
+    (
+        "avg:container.io.read{*}",
+        {"container.io.read", "container.blockio.io_service_bytes_recursive", "container.blockio.io_service_bytes_recursive.read"},
+    ),
     ("avg:system.load.1{*}", {"system.load.1", "system.cpu.load_average.1m"}),
 ]
 
@@ -148,6 +154,13 @@ NAMES = [
 @pytest.mark.parametrize(("text", "expected"), NAMES)
 def test_every_metric_of_a_query_is_named(text: str, expected: set[str]) -> None:
     assert names(text) == expected
+
+
+def test_what_datadog_computes_needs_every_label_of_what_it_is_made_of_also_where_a_variable_is_in_the_name() -> None:
+    for text in ("sum:system.mem.usable{*}", "sum:system.mem.$what{*}"):
+        (made,) = [u for u in uses(text) if not u.pattern and u.name == "system.memory.usage"]
+        assert (made.demand, made.operator) == (EVERY_LABEL, "none")
+    assert [u.name for u in uses("sum:shop.$what{*}")] == ["shop\\..*"]
 
 
 def test_a_variable_in_a_name_makes_a_pattern_of_it() -> None:

@@ -91,6 +91,35 @@ def test_a_backend_may_put_something_before_the_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("metric", "kind", "monotonic", "names"),
+    [
+        ("http.requests", Kind.SUM, True, {"prometheus.googleapis.com/http_requests_total/counter", "prometheus_googleapis_com:http_requests_total_counter"}),
+        ("http.requests", Kind.SUM, False, {"prometheus.googleapis.com/http_requests/gauge"}),
+        ("queue-size", Kind.GAUGE, False, {"prometheus.googleapis.com/queue_size/gauge", "prometheus.googleapis.com/queue-size/unknown", "queue_size"}),
+        ("latency", Kind.HISTOGRAM, False, {"prometheus.googleapis.com/latency/histogram", "prometheus_googleapis_com:latency_histogram_bucket"}),
+        ("latency", Kind.SUMMARY, False, {"prometheus.googleapis.com/latency/summary", "prometheus.googleapis.com/latency_sum/summary:counter"}),
+        ("a.b", Kind.GAUGE, False, {"custom.googleapis.com/opencensus/a.b", "custom_googleapis_com:opencensus_a_b"}),
+        ("system.cpu.time", Kind.SUM, True, {"otel.system.cpu.time"}),
+        ("process.runtime.go.gc.count", Kind.SUM, True, {"otel.process.runtime.go.gc.count"}),
+        ("kafka.producer.request-rate", Kind.GAUGE, False, {"kafka.producer.request_rate", "otel.kafka.producer.request_rate"}),
+        ("http/latency", Kind.HISTOGRAM, False, {"http_latency.sum", "http_latency.max"}),
+        ("x", Kind.SUMMARY, False, {"x.quantile"}),
+    ],
+)  # fmt: skip
+def test_the_names_of_google_cloud_and_datadog(metric: str, kind: Kind, monotonic: bool, names: set[str]) -> None:
+    """Managed Service for Prometheus writes the type behind the name; Datadog keeps dots and no other sign."""
+    assert names <= set(candidates(metric, "", kind, monotonic))
+
+
+def test_every_name_of_a_histogram_says_which_part_it_reads() -> None:
+    found = candidates("latency", "", Kind.HISTOGRAM, False)
+    assert found["latency.count"] == found["workload.googleapis.com/latency_count"] == "count"
+    assert found["prometheus_googleapis_com:latency_histogram_sum"] == "sum"
+    assert found["prometheus.googleapis.com/latency/histogram"] is found["latency.max"] is None
+    assert len(found) < 120
+
+
+@pytest.mark.parametrize(
     ("attribute", "resource", "labels"),
     [
         ("service.name", True, {"service.name", "service_name", "job"}),
@@ -100,6 +129,8 @@ def test_a_backend_may_put_something_before_the_name(name: str) -> None:
         ("a..b", False, {"a..b", "a_b", "a__b"}),
         ("_x", False, {"_x", "key_x"}),
         ("user_id", False, {"user_id"}),
+        ("userId", False, {"userId", "userid"}),
+        ("http.Status-Code", False, {"http.Status-Code", "http_Status_Code", "http.status-code"}),
     ],
 )
 def test_the_labels_an_attribute_may_appear_under(attribute: str, resource: bool, labels: set[str]) -> None:
