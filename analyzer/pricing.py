@@ -16,6 +16,7 @@ from analyzer.pricebooks import parse_price_book
 from flowgate.money import (
     BYTES_PER_GIBIBYTE,
     BYTES_PER_GIGABYTE,
+    CHECK_YOUR_CONTRACT,
     SECONDS_PER_PERIOD,
     CannotTell,
     Cost,
@@ -26,6 +27,7 @@ from flowgate.money import (
     Tier,
     Volume,
 )
+from flowgate.shapes import cost_json
 from flowgate.telemetry import Signal
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Step",
     "Totals",
     "bill",
+    "bill_json",
     "by_currency",
     "marginal",
     "marginals",
@@ -309,3 +312,35 @@ def _plain(value: Decimal) -> str:
     """Without an exponent or trailing zeros, thousands set apart."""
     text = f"{value:,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+# --- as shown --------------------------------------------------------------------------------------------------------------------
+
+
+def bill_json(found: Bill, book: PriceBook) -> dict[str, object]:
+    """The shape `bill` (`docs/schemas/bill.json`): amounts are decimal strings, those of lines with four places, `invoiced` with two."""
+    return {
+        "price_book": {
+            "name": book.name,
+            "version": book.version,
+            "vendor": book.vendor,
+            "as_of": book.as_of.isoformat() if book.as_of else None,
+        },
+        "lines": [_line_json(line, book.currency) for line in found.lines],
+        "cost": cost_json(found.cost),
+        "invoiced": str(found.cost.invoiced().amount),
+        "estimates": list(found.notes),
+        "note": " ".join(part for part in (CHECK_YOUR_CONTRACT, book.note) if part),
+    }
+
+
+def _line_json(line: BillLine, currency: str) -> dict[str, object]:
+    return {
+        "name": line.name,
+        "quantity": f"{line.quantity:f}",
+        "unit": line.unit,
+        "per": line.per,
+        "amount": str(Cost(line.amount, currency).rounded().amount),
+        "reason": line.reason,
+        "estimate": bool(line.notes),
+    }

@@ -110,6 +110,14 @@ def usage(context: typer.Context) -> None:
     raise typer.Exit(run(context.args))
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def price(context: typer.Context) -> None:
+    """What a destination charges: `check` a price book, its `bill` for segments or totals, `list` those that are shipped."""
+    from controlplane.price import main as run
+
+    raise typer.Exit(run(context.args))
+
+
 class Benchmark(StrEnum):
     DECODE = "decode"
     TAP = "tap"
