@@ -155,10 +155,10 @@ def by_currency(costs: Iterable[Cost]) -> tuple[Cost, ...]:
 
 
 def price(volume: Volume, signal: Signal, book: PriceBook) -> Cost:
-    """What a volume costs for 30 days at the rates of a book's lines, nothing included or committed: right for books of one price a signal,
+    """What a volume costs for 30 days at the rates of a book's lines, nothing included, committed or rounded: right for books of one price a signal,
     else `marginal` is. A negative volume costs the same, negative."""
     totals = _only(volume, signal)
-    lines = [replace(line, included=Decimal(0), commit=None) for line in book.charges if signal in line.signals]
+    lines = [replace(line, included=Decimal(0), commit=None, rounding="none") for line in book.charges if signal in line.signals]
     return Cost(sum((_billed(line, totals, None).amount for line in lines), Decimal(0)), book.currency)
 
 
