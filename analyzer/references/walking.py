@@ -268,7 +268,9 @@ def things_of(loaded: Loaded, at: At, readers: Readers, failed: tuple[Unread, ..
         yield unreadable(at.down(str(number)) if several else at, item)
 
 
-_PROMQL = re.compile(r"[A-Za-z_:][\w:]*\s*[({\[]")
+_CALCULATED = r"\s*(?:[<>]=?|[=!]=)\s*[\w(.-]|\s+[-+*/%^]\s+[\w(.-]|\s+offset\s+\d|\s+(?:and|or|unless)\s+\(*[A-Za-z:]+_"
+_PROMQL = re.compile(rf"[A-Za-z_:][\w:]*\s*[({{\[]|^[\s(\d.+*/-]*[A-Za-z:]+[_:A-Z][\w:]*(?:{_CALCULATED})")
+"""Brackets after a name; or before all other words a name of several parts, which is compared or counted with."""
 
 
 def loose_query(loose: Loose) -> Item | None:

@@ -264,6 +264,11 @@ LOOSE: list[tuple[Json, str | None]] = [
     ({"a": {"b": {"query": 'up{job="x"}'}}}, 'up{job="x"}'),
     ({"queries": ["sum(up)"]}, "sum(up)"),
     (resource("SomethingNew", spec={"promql": "sum(up)"}), "sum(up)"),
+    ({"a": {"query": "jobs_failed > 0"}}, "jobs_failed > 0"),
+    ({"a": {"query": "100 - (free_bytes / all_bytes) * 100 > 90"}}, "100 - (free_bytes / all_bytes) * 100 > 90"),
+    ({"a": {"query": "sysUpTime / 100 < 300"}}, "sysUpTime / 100 < 300"),
+    ({"a": {"query": "(queue_size offset 10m) > 3"}}, "(queue_size offset 10m) > 3"),
+    ({"a": {"query": "read_bytes unless sent_bytes"}}, "read_bytes unless sent_bytes"),
     ({"watch": {"filter": 'metric.type="a/b"'}}, 'metric.type="a/b"'),
 ]
 
@@ -276,8 +281,15 @@ def test_a_query_in_a_document_that_nobody_knows_is_tried(document: Json, text: 
 
 
 def test_a_text_in_an_unknown_language_protects_what_it_names() -> None:
-    (item,) = unread(read({"a": {"expression": "cpu_load > 5 and disk.free < 1"}}))
-    assert {"cpu_load", r"disk\.free"} <= set(item.touches)
+    for text in (
+        "SELECT cpu_load FROM t WHERE disk.free < 1",
+        "cpu_load is over 5 and disk.free is not",
+        "cpu_load AND disk.free:[* TO 5]",
+    ):
+        (item,) = unread(read({"a": {"expression": text}}))
+        assert {"cpu_load", r"disk\.free"} <= set(item.touches)
+    (item,) = unread(read({"a": {"query": "my_index-2024"}}))
+    assert r"my_index\-2024" in item.touches
 
 
 # What is elsewhere
