@@ -7,7 +7,7 @@ the dearest tier it is that tier's price. Amounts are exact: every line's amount
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from functools import reduce
@@ -40,6 +40,7 @@ __all__ = [
     "bill_json",
     "by_currency",
     "marginal",
+    "marginal_from",
     "marginals",
     "parse_price_book",
     "price",
@@ -120,7 +121,7 @@ class Bill:
 
 def bill(totals: Totals, book: PriceBook) -> Bill:
     """What the book charges for this, in the book's order."""
-    return _bill(totals, book, None)
+    return _bill(totals, book, (None,) * len(book.charges))
 
 
 def marginal(totals: Totals, without: Totals, book: PriceBook) -> Cost:
@@ -129,9 +130,18 @@ def marginal(totals: Totals, without: Totals, book: PriceBook) -> Cost:
     Where only `totals` has a history, `without` is thought to have the same one, smaller by the share of the window that is gone; a history
     of `without` alone is left aside.
     """
-    if not totals.hours:
-        return bill(totals, book).cost - bill(replace(without, hours=()), book).cost
-    return bill(totals, book).cost - _bill(without, book, totals).cost
+    return marginal_from(totals, book)(without)
+
+
+def marginal_from(totals: Totals, book: PriceBook) -> Callable[[Totals], Cost]:
+    """`marginal` of many a `without` against the same `totals`, whose bill and history are reckoned once."""
+    everything = bill(totals, book).cost
+    known = tuple(_history(line, totals) for line in book.charges)
+
+    def saved(without: Totals) -> Cost:
+        return everything - _bill(without if totals.hours else replace(without, hours=()), book, known).cost
+
+    return saved
 
 
 def marginals(
@@ -172,8 +182,8 @@ def _only(volume: Volume, signal: Signal) -> Totals:
             return Totals(traces=volume)
 
 
-def _bill(totals: Totals, book: PriceBook, like: Totals | None) -> Bill:
-    lines = [_billed(line, totals, like) for line in book.charges]
+def _bill(totals: Totals, book: PriceBook, known: Sequence[_History | None]) -> Bill:
+    lines = [_billed(line, totals, history) for line, history in zip(book.charges, known, strict=True)]
     used = sum((line.amount for line in lines), Decimal(0))
     if used < book.minimum:
         short = book.minimum - used
@@ -185,8 +195,22 @@ def _bill(totals: Totals, book: PriceBook, like: Totals | None) -> Bill:
 # --- one line ------------------------------------------------------------------------------------------------------------------
 
 
-def _billed(line: Line, totals: Totals, like: Totals | None) -> BillLine:
-    measured, notes = _measured(line, totals, like)
+@dataclass(frozen=True, slots=True)
+class _History:
+    """What a line measured over the hours of everything, and what it counted in the window of everything."""
+
+    over: Decimal
+    window: Decimal
+
+
+def _history(line: Line, totals: Totals) -> _History | None:
+    if line.measured == "total" or not totals.hours:
+        return None
+    return _History(_over(line, totals.hours), _now(line, totals))
+
+
+def _billed(line: Line, totals: Totals, known: _History | None) -> BillLine:
+    measured, notes = _measured(line, totals, known)
     exact = _times(measured, line.factor, line.retained_days or Decimal(1)).quantize(_QUANTITY, context=_EXACT)
     quantity = _rounded(line, abs(exact)).copy_sign(exact)
     unit = f"{line.unit}-days" if line.retained_days is not None else line.unit
@@ -234,18 +258,21 @@ def _step(quantity: Decimal, rate: Decimal, per: int, what: str) -> Step:
 # --- quantities ----------------------------------------------------------------------------------------------------------------
 
 
-def _measured(line: Line, totals: Totals, like: Totals | None) -> tuple[Decimal, tuple[str, ...]]:
+def _measured(line: Line, totals: Totals, known: _History | None) -> tuple[Decimal, tuple[str, ...]]:
     """The period's quantity, and why it is an estimate when it is one."""
-    now = max(_exact(v) for v in _bases(line, totals.metrics)) if line.measured != "total" else _flow(line, totals)
     if line.measured == "total":
-        return now, ()
+        return _flow(line, totals), ()
     if totals.hours:
         return _over(line, totals.hours), _short(totals.hours)
-    if like is not None:
-        whole = max(_exact(v) for v in _bases(line, like.metrics))
-        share = _EXACT.divide(now, whole) if whole else Decimal(1)
-        return _times(_over(line, like.hours), share), ("estimate: the history of everything, times the share of the window that is left",)
+    now = _now(line, totals)
+    if known is not None:
+        share = _EXACT.divide(now, known.window) if known.window else Decimal(1)
+        return _times(known.over, share), ("estimate: the history of everything, times the share of the window that is left",)
     return now, (f"estimate: no hourly history; the window's count stands for the {_words(line)}",)
+
+
+def _now(line: Line, totals: Totals) -> Decimal:
+    return max(_exact(value) for value in _bases(line, totals.metrics))
 
 
 def _over(line: Line, hours: tuple[Volume, ...]) -> Decimal:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from analyzer.pricing import FREE, Bill, Totals, bill, by_currency, marginal, marginals, price
+from analyzer.pricing import FREE, Bill, Totals, bill, by_currency, marginal, marginal_from, marginals, price
 from flowgate.money import CannotTell, Commit, Cost, Fee, Line, Percentile, Price, PriceBook, Tier, Volume
 from flowgate.telemetry import Signal
 
@@ -183,6 +183,16 @@ def test_several_signals_share_one_line_and_its_allowance() -> None:
     found = bill(Totals(Volume(bytes_per_second=9e9), Volume(bytes_per_second=20_000.0), Volume(bytes_per_second=30_000.0)), book(line))
     assert found.lines[0].quantity == Decimal("129.6")
     assert found.cost.amount == Decimal("0.296")
+
+
+@given(st.lists(graduated(), min_size=1, max_size=3), st.integers(0, 300), st.lists(st.integers(0, 300), max_size=4), st.booleans())
+def test_many_alternatives_to_the_same_totals_cost_what_each_alone_does(
+    lines: list[Line], everything: int, rests: list[int], remembered: bool
+) -> None:
+    one = book(*(replace(line, measured=Percentile(Decimal(95))) for line in lines))
+    totals = replace(sent(everything), hours=tuple(Volume(n, n) for n in range(300)) if remembered else ())
+    saved = marginal_from(totals, one)
+    assert [saved(sent(rest)) for rest in rests] == [marginal(totals, sent(rest), one) for rest in rests]
 
 
 # --- held over hours --------------------------------------------------------------------------------------------------------------
