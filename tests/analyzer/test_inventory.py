@@ -284,7 +284,6 @@ def test_a_text_in_an_unknown_language_protects_what_it_names() -> None:
     for text in (
         "SELECT cpu_load FROM t WHERE disk.free < 1",
         "cpu_load is over 5 and disk.free is not",
-        "cpu_load AND disk.free:[* TO 5]",
     ):
         (item,) = unread(read({"a": {"expression": text}}))
         assert {"cpu_load", r"disk\.free"} <= set(item.touches)
