@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
-from flowgate.actions import Action
+from flowgate.actions import Action, Label, Place
 from flowgate.ids import FindingId, OrgId, RecommendationId, WaiverId
 from flowgate.money import Cost, Estimated, Volume
 from flowgate.telemetry import Kind, Signal, Temporality, Window
@@ -22,11 +22,39 @@ class LabelProfile:
     """One attribute key of one metric: how many values it takes, and how many series are left without it."""
 
     label: str
-    place: Literal["resource", "point"]
+    place: Place
     distinct: int
     series_without: int
     """Distinct series left when the label is removed from each."""
     examples: tuple[str, ...] = ()
+    series_with: int | None = None
+    """Series that carry it; None when they were not counted."""
+    shape: str | None = None
+    """What most of its values look like (`analyzer.shapes.Shape`); None when none was looked at, or no shape has most."""
+    shape_share: float = 0.0
+    """Share of the values looked at that have `shape`."""
+    determined_by: tuple[Label, ...] = ()
+    """Labels that stay and determine its value on every series seen, none of them needless; empty when all others together do not."""
+    determined_tested: int = 0
+    """Series that share the values of `determined_by` with another one: 0 says that nothing seen could have contradicted it."""
+    constant: bool = False
+    """Every series carries it, with the same value."""
+    bytes_per_second: float | None = None
+    """What its keys and values take in points, as OTLP. Of a resource attribute None: points share it (`ResourceAttribute`)."""
+
+    @property
+    def key(self) -> Label:
+        return Label(self.place, self.label)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Part of a metric, by who sends it. `namespace`: `k8s.namespace.name`, else `service.namespace`. Empty text: not said."""
+
+    service: str
+    scope: str
+    namespace: str
+    volume: Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +69,20 @@ class MetricProfile:
     volume: Volume
     services: tuple[str, ...] = ()
     labels: tuple[LabelProfile, ...] = ()
+    interval_seconds: float | None = None
+    """Median time between two points of a series: the scrape or export interval. None when no series looked at had two."""
+    born: int | None = None
+    """Series that were not there before, and began inside the window; None when what was before is not known."""
+    ended: int | None = None
+    """Series that sent nothing in the last three intervals of the window; None when the interval is not known."""
+    previous: Volume | None = None
+    """The window of the same length before; None when segments do not reach over the whole of it."""
+    bounds: tuple[float, ...] = ()
+    """Upper bounds of an explicit histogram, where all series agree and they are known."""
+    buckets: int | None = None
+    """How many bounds an explicit histogram has, where all series agree."""
+    owners: tuple[Owner, ...] = ()
+    """The largest, by series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +93,8 @@ class LogProfile:
     severity_number: int
     records_per_second: float
     bytes_per_second: float
+    previous_per_second: float | None = None
+    """Records in the window of the same length before; None when segments do not reach over the whole of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +105,74 @@ class SpanProfile:
     name: str
     spans_per_second: float
     bytes_per_second: float
+    previous_per_second: float | None = None
+    """Spans in the window of the same length before; None when segments do not reach over the whole of it."""
+    failed_share: float | None = None
+    """Share with status Error among sampled spans; None when none was sampled."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceAttribute:
+    """An attribute of resources over all metrics: what it costs, and whether it tells anything that others do not."""
+
+    key: str
+    distinct: int
+    resources: int
+    """Distinct resources that carry it."""
+    series: int
+    bytes_per_second: float
+    """Sent once a resource and export: the least that OTLP can do; a backend that copies it to every series pays for each."""
+    constant: bool = False
+    """Every resource carries it, with the same value."""
+    determined_by: tuple[str, ...] = ()
+    """Other resource attributes that determine it on every resource seen, none of them needless."""
+    determined_tested: int = 0
+    """Resources that share the values of `determined_by` with another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A metric whose values follow from others, on everything compared.
+
+    `equal`: one other has the same values on the same label sets. `sum`: several others add up to it on the same label sets.
+    `aggregate`: it is one other, summed over `over`. The values of a histogram or summary here are its observation counts.
+    """
+
+    metric: str
+    relation: Literal["equal", "sum", "aggregate"]
+    of: tuple[str, ...]
+    values: int
+    """Values compared, all of which fit."""
+    label_sets: int
+    over: tuple[Label, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeProfile:
+    """One attribute of a service's log records or spans, estimated from sampled ones. Sizes are of its value, in bytes of JSON text."""
+
+    signal: Literal[Signal.LOGS, Signal.TRACES]
+    service: str
+    key: str
+    share: float
+    """Of the service's records or spans that carry it."""
+    bytes_per_second: float
+    """Of key and value."""
+    mean_bytes: float
+    longest: int
+    sampled: int
+    shape: str | None = None
+    """What most of its values look like; None when no shape has most."""
+    bytes_share: float = 0.0
+    """Of all bytes of the service's sampled records or spans."""
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """A figure that segments cannot give, and why."""
+
+    what: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +183,12 @@ class Profile:
     metrics: tuple[MetricProfile, ...]
     logs: tuple[LogProfile, ...]
     spans: tuple[SpanProfile, ...]
+    resource_attributes: tuple[ResourceAttribute, ...] = ()
+    """The costliest first."""
+    twins: tuple[Twin, ...] = ()
+    attributes: tuple[AttributeProfile, ...] = ()
+    """Of log records and spans, the costliest first."""
+    untold: tuple[Untold, ...] = ()
 
 
 # --- what is read ------------------------------------------------------------------------------------------------------------
