@@ -95,11 +95,12 @@ call: LABEL grouping? "(" (expr ("," expr)*)? ")" grouping?
 grouping: (BY | WITHOUT) "(" _labels? ")"
 bracket: "(" expr ")" (RANGE | _offset | "|" _stage)*
 
-log: selector (line_filter | "|" _stage | RANGE | _offset)*
+log: selector (line_filter | "|" _stage | RANGE | _offset | stages)*
 _offset: OFFSET SIGN? (NUMBER | LABEL)
 selector: "{{" (matcher | variable | ",")* "}}"
 matcher: LABEL (EQ | NEQ | RE | NRE) (STRING | LABEL)
 variable: LABEL
+stages: VARIABLES
 
 line_filter: (LINE | NEQ | NRE) _line (OR _line)*
 _line: STRING | LABEL | IP "(" STRING ")"
@@ -121,6 +122,7 @@ STRING.9: /"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`/
 RANGE.8: /\[(?:[^\[\]]|\[\[\w+\]\])*\]/
 NUMBER.7: /\d(?:[eE][+-]\d|[\w.])*|\.\d+/
 LABEL: /{_LABEL}/
+VARIABLES: /(?:{VARIABLE})+/
 FLAG: /--\w[\w-]*/
 LINE.6: /\|=|\|~|\|>|!>/
 RE.6: "=~"
@@ -193,6 +195,9 @@ class _Actions(Transformer[Any, Any]):
         return _read(children[0])
 
     def variable(self, children: list[Any]) -> _Labels:
+        return _read(children[0])
+
+    def stages(self, children: list[Any]) -> _Labels:
         return _read(children[0])
 
     def compared(self, children: list[Any]) -> _Labels:

@@ -24,6 +24,7 @@ SKIPPED = frozenset({"-- dashboard --", "-- grafana --", "grafana", "__expr__", 
 _MIXED = frozenset({"", "-- mixed --", "mixed", "default", "-- default --", "datasource", "null"})
 _LOGQL = re.compile(r"\}\s*(?:\|=|\|~|\||!=\s*[\"`]|!~\s*[\"`])")
 """What may follow a stream selector and never follows a PromQL selector."""
+_TEXT_OR_VARIABLE = re.compile(r"\"(?:\\.|[^\"\\])*+\"|'(?:\\.|[^'\\])*+'|`[^`]*+`|\$\{[^{}]{0,200}\}")
 _NAMELESS = re.compile(r"(?<![\w:.\"])\{")
 _REFERENCE = re.compile(r"\$\{(\w{1,200})(?::[^}]{0,200})?\}|\$(\w+)|\[\[(\w{1,200})(?::[^\]]{0,200})?\]\]")
 """What is longer is no variable: a text of nothing but openings takes linear time."""
@@ -163,11 +164,16 @@ def _by_shape(target: Json, source: Source, place: Place) -> Iterable[Item]:
     return _other(target, source, place)
 
 
+def _is_logql(text: str) -> bool:
+    """What stands in a text, `"${a}|${b}"`, follows no selector."""
+    return bool(_LOGQL.search(text)) and bool(_LOGQL.search(_TEXT_OR_VARIABLE.sub('""', text)))
+
+
 def _promql(target: Json, source: Source, place: Place) -> Iterator[Item]:
     value = next((target[f] for f in _PROMQL_FIELDS if target.get(f) and target[f] is not True), None)
     text = scalar(value)
     if text is not None:
-        logs = _LOGQL.search(text) or ("loki" in source.kind and _NAMELESS.search(text))
+        logs = _is_logql(text) or ("loki" in source.kind and _NAMELESS.search(text))
         yield place.start("logql" if logs else "promql", text)
     elif value and not isinstance(value, str):
         yield place.unread(shown(value), "a query that is no text", ())
@@ -176,7 +182,7 @@ def _promql(target: Json, source: Source, place: Place) -> Iterator[Item]:
 def _logql(target: Json, source: Source, place: Place) -> Iterator[Item]:
     text = scalar(target.get("expr")) or scalar(target.get("query"))
     if text is not None:
-        if source.sure or _LOGQL.search(text) or _NAMELESS.search(text):
+        if source.sure or _is_logql(text) or _NAMELESS.search(text):
             yield place.start("logql", text)
         else:
             yield place.start("promql", text)

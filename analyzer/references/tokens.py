@@ -34,9 +34,10 @@ _WORDS = (
 _SEEN = re.compile(_WORDS, re.DOTALL)
 _SEEN_WITH_SIGNS = re.compile(rf"{_WORDS}|(?P<sign>\S)", re.DOTALL)
 _MATCHER = re.compile(
-    rf"(?P<label>{_WORD}|{_STRING})\s*(?P<op>=~|!~|!=|=)\s*(?P<value>{_STRING})|(?P<quoted>{_STRING})|(?P<loose>{_WORD})|[^\s,]", re.DOTALL
+    rf"#[^\n]*+|(?P<label>{_WORD}|{_STRING})\s*(?P<op>=~|!~|!=|=)\s*(?P<value>{_STRING})|(?P<quoted>{_STRING})|(?P<loose>{_WORD})|[^\s,]",
+    re.DOTALL,
 )
-_LISTED = re.compile(rf"{_STRING}|{_WORD}", re.DOTALL)
+_LISTED = re.compile(rf"#[^\n]*+|{_STRING}|{_WORD}", re.DOTALL)
 _DEFINED = re.compile(rf"({_WORD})\s*(?:\(([^()]*)\))?\s*=(?![=~])")
 _NEVER_NAMES = frozenset(
     [
@@ -98,7 +99,7 @@ def _seen(text: str) -> tuple[set[str], set[str]]:
         elif kind == "braces":
             _in_braces(word, names, labels)
         elif kind == "list":
-            labels.update(_bare(listed) for listed in _LISTED.findall(match["list"]) if "\\" not in listed)
+            labels.update(_bare(listed) for listed in _LISTED.findall(match["list"]) if "\\" not in listed and listed[0] != "#")
     defined = _definitions(text) if "with" in text.lower() else frozenset[str]()
     if defined:  # what is given to a template may be a label as well
         names, labels = set(), (names | labels) - defined

@@ -98,6 +98,8 @@ SOURCES: list[tuple[Any, Json, str, str]] = [
     ("Loki", {"expr": 'count_over_time({app="a"}[5m])'}, "logql", 'count_over_time({app="a"}[5m])'),
     ("Loki", {"expr": "up"}, "promql", "up"),
     (None, {"expr": '{app="a"} |= "x"'}, "logql", '{app="a"} |= "x"'),
+    (None, {"expr": 'up{pod=~"${a}|${b}"} == 1'}, "promql", 'up{pod=~"${a}|${b}"} == 1'),
+    (None, {"expr": "{app=~'${a}|b'} |~ `${c}|d`"}, "logql", "{app=~'${a}|b'} |~ `${c}|d`"),
     ({"type": "tempo"}, {"query": "{ .a = 1 }", "queryType": "traceql"}, "traceql", "{ .a = 1 }"),
     (None, {"query": "{ .a = 1 }", "queryType": "traceql"}, "traceql", "{ .a = 1 }"),
     (

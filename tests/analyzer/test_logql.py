@@ -119,6 +119,8 @@ EVERYTHING = [
     ('sum by (a) (label_replace(rate({app="x"}[5m]), "a", "$1", "b", "(.*)"))', "label_replace sees"),
     ('{app="x", $filters}', "$filters"),
     ('{app="x"} | $stage', "$stage"),
+    ('{app="x"} | json | a="b" ${stages}', "${stages}"),
+    ('sum by (a) (count_over_time({app="x"} |= "y" $stages [5m]))', "$stages"),
     ('{$label="x"}', "$label"),
     ('sum(bytes_rate({app="x"} | line_format "{{ . }}" [5m]))', "all labels"),
     ('sum by (a) (rate({app="x"} | label_format a=`{{ index . "x" }}` [5m]))', "all labels"),

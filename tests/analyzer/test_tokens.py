@@ -33,6 +33,8 @@ SEEN = [
     ("m @ start() [5m:1m]", {"m"}),
     ('m # n{x="y"}\n + o', {"m", "o"}),
     ("sum # (n)\n (m)", {"m"}),
+    ('m{a="b", # c="d"\n e="#f"}', {"m", "a", "e"}),
+    ("sum by (a, # b\n c) (m)", {"m", "a", "c"}),
     ("sum # (n)\n by (a) (m)", {"m", "a"}),
     ('label_replace(m, "a", "$1", "b", "(n)")', {"m"}),
     (f"{SENTINEL}(m) + {SENTINEL} + a{SENTINEL}", {"m"}),
