@@ -16,7 +16,7 @@ import analyzer
 from controlplane import auth, querylog, rollout
 from controlplane.check import check_actions, check_config
 from controlplane.collector import Collector
-from controlplane.ports import Active, Analysis, ControlStore, Json, ReadSource, SavingRecord, UnitOfWork
+from controlplane.ports import DEFAULT_DESTINATION, Active, Analysis, BookRevision, ControlStore, Json, ReadSource, SavingRecord, UnitOfWork
 from controlplane.render import render
 from controlplane.sources import LiveSources
 from flowgate.actions import Action
@@ -152,15 +152,51 @@ def put_document(tools: Tools, org: OrgId, path: str, text: str) -> None:
         work.commit()
 
 
-def put_price_book(tools: Tools, org: OrgId, text: str) -> None:
+def put_price_book(tools: Tools, org: OrgId, destination: str, text: str, by: str) -> BookRevision:
+    """The next revision of what a destination charges; the same text again is no new one."""
+    slug(destination, "destination")
+    analyzer.parse_price_book(text)
     with tools.store.begin() as work:
-        work.put_price_book(org, text)
+        last = _last_book(work, org, destination)
+        if last is not None and last.text == text:
+            return last
+        made = BookRevision(org, destination, last.revision + 1 if last else 1, text, tools.now(), by)
+        work.add_price_book(made)
         work.commit()
+    return made
+
+
+def _last_book(work: UnitOfWork, org: OrgId, destination: str) -> BookRevision | None:
+    return next((book for book in work.price_books(org) if book.destination == destination), None)
+
+
+def price_book_text(tools: Tools, org: OrgId, destination: str, revision: int | None = None) -> str:
+    """As it was written; the last revision unless another is named."""
+    with tools.store.begin() as work:
+        found = _last_book(work, org, destination) if revision is None else work.price_book(org, destination, revision)
+    if found is None:
+        raise NotFound(f"no price book for {destination}")
+    return found.text
 
 
 def price_book(work: UnitOfWork, org: OrgId) -> PriceBook:
-    text = work.price_book(org)
-    return analyzer.parse_price_book(text) if text is not None else analyzer.FREE
+    last = _last_book(work, org, DEFAULT_DESTINATION)
+    return analyzer.parse_price_book(last.text) if last is not None else analyzer.FREE
+
+
+def price_book_json(kept: BookRevision) -> Json:
+    book = analyzer.parse_price_book(kept.text)
+    return {
+        "destination": kept.destination,
+        "revision": kept.revision,
+        "name": book.name,
+        "version": book.version,
+        "vendor": book.vendor,
+        "currency": book.currency,
+        "as_of": book.as_of.isoformat() if book.as_of else None,
+        "created": kept.created.isoformat(),
+        "created_by": kept.created_by,
+    }
 
 
 # --- live sources --------------------------------------------------------------------------------------------------------------------

@@ -54,6 +54,22 @@ class SavingRecord:
     result: Json
 
 
+DEFAULT_DESTINATION = "default"
+"""Whose price book prices what is analysed."""
+
+
+@dataclass(frozen=True, slots=True)
+class BookRevision:
+    """What a destination charges, as it was written down at a moment. Immutable: a change is a new revision, counted from 1."""
+
+    org: OrgId
+    destination: str
+    revision: int
+    text: str
+    created: datetime
+    created_by: str
+
+
 class UnitOfWork(Protocol):
     """One transaction. Reads raise `NotFound` where one thing is named; adds raise `Conflict` where it exists."""
 
@@ -106,8 +122,11 @@ class UnitOfWork(Protocol):
         """Of all sources, by path; each path stands below its source's id."""
         ...
 
-    def put_price_book(self, org: OrgId, text: str) -> None: ...
-    def price_book(self, org: OrgId) -> str | None: ...
+    def add_price_book(self, book: BookRevision) -> None: ...
+    def price_book(self, org: OrgId, destination: str, revision: int) -> BookRevision: ...
+    def price_books(self, org: OrgId) -> Sequence[BookRevision]:
+        """The last revision of each destination's, by destination."""
+        ...
 
     def put_analysis(self, analysis: Analysis) -> None: ...
     def analysis(self, org: OrgId, analysis: AnalysisId) -> Analysis: ...

@@ -18,7 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from controlplane.ports import Active, Analysis, SavingRecord
+from controlplane.ports import Active, Analysis, BookRevision, SavingRecord
 from flowgate.advice import Waiver
 from flowgate.errors import Broken, Busy, Conflict, FlowgateError, NotFound
 from flowgate.fleet import ConfigStatus, Deployment, DeploymentState, Gateway, GatewayReport, Group, TemplateVersion
@@ -87,7 +87,14 @@ fetched_documents = _table(
     sa.Column("digest", sa.LargeBinary, nullable=False),
     sa.Column("text", sa.LargeBinary, nullable=False),
 )
-price_books = _table("price_books", sa.Column("text", sa.Text, nullable=False))
+price_book_revisions = _table(
+    "price_book_revisions",
+    sa.Column("destination", sa.String, primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("created", sa.String, nullable=False),
+    sa.Column("created_by", sa.String, nullable=False),
+)
 analyses = _table(
     "analyses",
     sa.Column("id", sa.String, primary_key=True),
@@ -360,12 +367,24 @@ class SqlUnitOfWork:
         rows = self._rows(_of(t, org).order_by(t.c.source, t.c.path))
         return [(f"{r['source']}/{r['path']}", zlib.decompress(r["text"]).decode(errors="surrogatepass")) for r in rows]
 
-    def put_price_book(self, org: OrgId, text: str) -> None:
-        self._put(price_books, {"org": org, "text": text})
+    def add_price_book(self, book: BookRevision) -> None:
+        row = {
+            "org": book.org, "destination": book.destination, "revision": book.revision, "text": book.text,
+            "created": _text(book.created), "created_by": book.created_by,
+        }  # fmt: skip
+        self._add(price_book_revisions, row, f"price book {book.destination} revision {book.revision}")
 
-    def price_book(self, org: OrgId) -> str | None:
-        row = self._first(_of(price_books, org))
-        return str(row["text"]) if row else None
+    def price_book(self, org: OrgId, destination: str, revision: int) -> BookRevision:
+        t = price_book_revisions
+        query = _of(t, org).where(t.c.destination == destination, t.c.revision == revision)
+        return _book_revision(self._one(query, f"price book {destination} revision {revision}"))
+
+    def price_books(self, org: OrgId) -> Sequence[BookRevision]:
+        t = price_book_revisions
+        newest = sa.select(t.c.destination, sa.func.max(t.c.revision).label("revision")).where(t.c.org == org).group_by(t.c.destination)
+        last = newest.subquery()
+        query = _of(t, org).join(last, sa.and_(t.c.destination == last.c.destination, t.c.revision == last.c.revision))
+        return [_book_revision(r) for r in self._rows(query.order_by(t.c.destination))]
 
     # --- analyses ---
 
@@ -535,6 +554,10 @@ def _analysis(r: Row) -> Analysis:
         OrgId(r["org"]), AnalysisId(r["id"]), r["status"], gateway, _time(r["start"]), _time(r["end"]), _time(r["created"]),
         r["result"], r["error"],
     )  # fmt: skip
+
+
+def _book_revision(r: Row) -> BookRevision:
+    return BookRevision(OrgId(r["org"]), r["destination"], r["revision"], r["text"], _time(r["created"]), r["created_by"])
 
 
 def _version(r: Row) -> TemplateVersion:

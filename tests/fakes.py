@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from controlplane.ports import Active, Analysis, SavingRecord
+from controlplane.ports import Active, Analysis, BookRevision, SavingRecord
 from flowgate.advice import Waiver
 from flowgate.errors import Conflict, NotFound
 from flowgate.fleet import Deployment, Gateway, GatewayReport, Group, TemplateVersion
@@ -189,11 +189,16 @@ class MemoryUnitOfWork:
     def fetched_documents(self, org: OrgId) -> Sequence[Document]:
         return self._all("fetched", org)
 
-    def put_price_book(self, org: OrgId, text: str) -> None:
-        self._put("prices", (org,), text)
+    def add_price_book(self, book: BookRevision) -> None:
+        key = (book.org, book.destination, book.revision)
+        self._add("prices", key, book, f"price book {book.destination} revision {book.revision}")
 
-    def price_book(self, org: OrgId) -> str | None:
-        return self._tables.table("prices").get((org,))
+    def price_book(self, org: OrgId, destination: str, revision: int) -> BookRevision:
+        return self._one("prices", (org, destination, revision), f"price book {destination} revision {revision}")
+
+    def price_books(self, org: OrgId) -> Sequence[BookRevision]:
+        newest = {book.destination: book for book in sorted(self._all("prices", org), key=lambda b: b.revision)}
+        return [newest[destination] for destination in sorted(newest)]
 
     def put_analysis(self, analysis: Analysis) -> None:
         self._put("analyses", (analysis.org, analysis.id), analysis)

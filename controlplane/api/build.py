@@ -11,13 +11,12 @@ from fastapi.responses import PlainTextResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-import analyzer
 from controlplane import auth, handlers
 from controlplane.api.limits import BodyLimit
 from controlplane.api.problems import MEDIA_TYPE, install, problem
 from controlplane.auth import Principal
 from controlplane.handlers import Tools
-from controlplane.ports import Active, Analysis, Json
+from controlplane.ports import DEFAULT_DESTINATION, Active, Analysis, Json
 from controlplane.yaml import MAX_BYTES
 from flowgate.errors import Invalid, NotFound, Problem
 from flowgate.fleet import Deployment, Gateway, GatewayReport, TemplateVersion
@@ -84,6 +83,16 @@ class SourceChange(Body):
     interval_seconds: Interval = 3600
 
 
+class NewPriceBook(Body):
+    """What a destination charges: YAML in the form of `docs/prices.md`."""
+
+    text: Annotated[str, Field(min_length=1, max_length=MAX_BYTES)]
+    destination: str = DEFAULT_DESTINATION
+
+
+Revision = Annotated[int, Query(ge=1, lt=2**31)]
+
+
 class NewAnalysis(Span):
     gateway: str | None = None
 
@@ -141,7 +150,7 @@ def build(tools: Tools, run: Run, pushed: Pushed, fetch: Fetches) -> FastAPI:
     app.add_middleware(BodyLimit, most=MAX_DOCUMENT, exempt="/api/v1/opamp/")
     app.state.tools = tools
     for router in (
-        _gateways(tools), _groups(tools, pushed), _usage(tools), _sources(tools, fetch), _analyses(tools, run),
+        _gateways(tools), _groups(tools, pushed), _usage(tools), _prices(tools), _sources(tools, fetch), _analyses(tools, run),
         _templates(tools), _deployments(tools, pushed), _savings(tools),
     ):  # fmt: skip
         app.include_router(router, prefix="/api/v1")
@@ -287,20 +296,39 @@ def _usage(tools: Tools) -> APIRouter:
             work.delete_document(me.org, path)
             work.commit()
 
+    return router
+
+
+def _prices(tools: Tools) -> APIRouter:
+    router = APIRouter(tags=["prices"])
+
     @router.get("/price-book", response_class=PlainTextResponse)
     def get_price_book(me: Me) -> Response:
-        with tools.store.begin() as work:
-            text = work.price_book(me.org)
-        if text is None:
-            raise NotFound("no price book")
-        return PlainTextResponse(text, media_type="text/yaml")
+        """What the destination `default` charges: the book that analyses are priced by."""
+        return PlainTextResponse(handlers.price_book_text(tools, me.org, DEFAULT_DESTINATION), media_type="text/yaml")
 
     @router.put("/price-book")
     async def put_price_book(request: Request, me: Me) -> Json:
         text = await _text(request, MAX_BYTES)
-        book = analyzer.parse_price_book(text)
-        await run_in_threadpool(handlers.put_price_book, tools, me.org, text)
-        return {"name": book.name, "version": book.version, "currency": book.currency}
+        kept = await run_in_threadpool(handlers.put_price_book, tools, me.org, DEFAULT_DESTINATION, text, me.name)
+        return handlers.price_book_json(kept)
+
+    @router.get("/price-books")
+    def list_price_books(me: Me) -> Json:
+        """The last revision of each destination's."""
+        with tools.store.begin() as work:
+            kept = work.price_books(me.org)
+        return {"items": [handlers.price_book_json(book) for book in kept]}
+
+    @router.post("/price-books", status_code=201)
+    def create_price_book(body: NewPriceBook, me: Me) -> Json:
+        """The next revision of what a destination charges; the same text again is no new one."""
+        return handlers.price_book_json(handlers.put_price_book(tools, me.org, body.destination, body.text, me.name))
+
+    @router.get("/price-books/{destination}", response_class=PlainTextResponse)
+    def get_price_book_of(destination: str, me: Me, revision: Revision | None = None) -> Response:
+        """As it was written; the last revision unless another is named."""
+        return PlainTextResponse(handlers.price_book_text(tools, me.org, destination, revision), media_type="text/yaml")
 
     return router
 

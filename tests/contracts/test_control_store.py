@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.ports import Active, Analysis, ControlStore, SavingRecord
+from controlplane.ports import Active, Analysis, BookRevision, ControlStore, SavingRecord
 from controlplane.store import SqlStore
 from flowgate.actions import DropLogs, DropMetric
 from flowgate.advice import Waiver
@@ -87,7 +87,7 @@ def test_what_was_committed_is_there(store: ControlStore) -> None:
 def test_an_org_sees_nothing_of_another(store: ControlStore) -> None:
     with store.begin() as work:
         work.put_document(A, "p", "text")
-        work.put_price_book(A, "book")
+        work.add_price_book(BookRevision(A, "d", 1, "book", NOW, "who"))
         work.put_group(Group(A, GroupId("g"), "base"), ACTIVE)
         work.add_gateway(Gateway(A, G, GroupId("g")), "digest")
         work.put_analysis(Analysis(A, AnalysisId("n"), "running", None, NOW, NOW, NOW))
@@ -102,11 +102,10 @@ def test_an_org_sees_nothing_of_another(store: ControlStore) -> None:
     with store.begin() as work:
         lists = (
             work.documents, work.gateways, work.analyses, work.template_versions, work.deployments, work.reports, work.savings, work.sources,
-            work.histories, work.fetched_documents,
+            work.histories, work.fetched_documents, work.price_books,
         )  # fmt: skip
         assert [len(read(B)) for read in lists] == [0] * len(lists)
         assert [len(read(A)) for read in lists] == [1] * len(lists)
-        assert work.price_book(B) is None
         assert work.report(B, G) is None
         for read in (
             lambda: work.gateway(B, G),
@@ -116,6 +115,7 @@ def test_an_org_sees_nothing_of_another(store: ControlStore) -> None:
             lambda: work.template_version(B, TemplateId("t"), 1),
             lambda: work.deployment(B, DeploymentId("d")),
             lambda: work.delete_document(B, "p"),
+            lambda: work.price_book(B, "d", 1),
             lambda: work.source(B, S),
             lambda: work.source_token(B, S),
             lambda: work.put_source_token(B, S, "mine"),
@@ -215,12 +215,28 @@ def test_newest_comes_first(store: ControlStore) -> None:
 
 def test_putting_again_replaces(store: ControlStore) -> None:
     with store.begin() as work:
-        work.put_price_book(A, "one")
-        work.put_price_book(A, "two")
         work.put_document(A, "p", "one")
         work.put_document(A, "p", "two")
-        assert work.price_book(A) == "two"
         assert list(work.documents(A)) == [("p", "two")]
+
+
+def test_price_books_are_kept_for_each_destination_revision_by_revision(store: ControlStore) -> None:
+    books = [
+        BookRevision(A, destination, revision, f"{destination}{revision}", NOW, "who") for destination in "ba" for revision in (1, 2, 10)
+    ]
+    with store.begin() as work:
+        for book in books:
+            work.add_price_book(book)
+        work.add_price_book(BookRevision(B, "b", 11, "theirs", NOW, "who"))
+        assert [(b.destination, b.revision) for b in work.price_books(A)] == [("a", 10), ("b", 10)]
+        assert [work.price_book(A, b.destination, b.revision) for b in books] == books
+        with pytest.raises(NotFound):
+            work.price_book(A, "a", 3)
+        work.commit()
+    with store.begin() as work, pytest.raises(Conflict):
+        work.add_price_book(replace(books[0], text="another"))
+    with store.begin() as work:
+        assert work.price_book(A, "b", 1) == books[0]
 
 
 def test_an_unknown_org_cannot_own_anything(store: ControlStore) -> None:

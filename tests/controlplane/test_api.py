@@ -210,6 +210,26 @@ def test_traffic_is_priced_by_the_book(api: Api) -> None:
     assert api.http.get("/api/v1/price-book").text == book
 
 
+def test_price_books_are_kept_by_destination_and_revision(api: Api) -> None:
+    one, two = (f"name: n\nversion: {n}\ncurrency: EUR\nmetrics: {{per: series, amount: '{n}'}}\n" for n in (1, 2))
+    assert api.get("/price-books")["items"] == []
+    first = api.post("/price-books", {"text": one})
+    assert (first["destination"], first["revision"], first["name"], first["version"], first["currency"]) == ("default", 1, "n", 1, "EUR")
+    assert api.post("/price-books", {"text": one}) == first  # the same again is no new revision
+    assert api.post("/price-books", {"text": two, "destination": "default"})["revision"] == 2
+    full = {
+        "format": 2, "name": "s", "version": 3, "vendor": "v", "currency": "USD", "as_of": "2026-11-25", "source": {"title": "t", "read": "2026-11-25"},
+        "fees": [{"name": "f", "amount": "1"}],
+    }  # fmt: skip
+    assert api.post("/price-books", {"text": json.dumps(full), "destination": "second"})["as_of"] == "2026-11-25"
+    listed = api.get("/price-books")["items"]
+    assert [(b["destination"], b["revision"], b["vendor"]) for b in listed] == [("default", 2, ""), ("second", 1, "v")]
+    assert api.http.get("/api/v1/price-book").text == two
+    assert api.http.get("/api/v1/price-books/default").text == two
+    assert api.http.get("/api/v1/price-books/default", params={"revision": 1}).text == one
+    assert json.loads(api.http.get("/api/v1/price-books/second").text) == full
+
+
 def test_a_saving_that_cannot_be_told_says_why(api: Api) -> None:
     api.post("/gateways", {"name": "g"})
     api.template(api.analysis())
@@ -225,7 +245,7 @@ ROUTES = [
     ("GET", "/gateways"), ("POST", "/gateways"), ("GET", "/gateways/x"), ("GET", "/gateways/x/effective-config"),
     ("GET", "/groups/default/base-config"), ("PUT", "/groups/default/base-config"), ("GET", "/usage"), ("GET", "/usage/report"), ("PUT", "/usage/x"), ("DELETE", "/usage/x"),
     ("POST", "/sources"), ("GET", "/sources"), ("GET", "/sources/x"), ("PATCH", "/sources/x"), ("DELETE", "/sources/x"), ("POST", "/sources/x/fetch"),
-    ("GET", "/price-book"), ("PUT", "/price-book"), ("GET", "/traffic"), ("POST", "/analyses"), ("GET", "/analyses"), ("GET", "/analyses/x"),
+    ("GET", "/price-book"), ("PUT", "/price-book"), ("GET", "/price-books"), ("POST", "/price-books"), ("GET", "/price-books/x"), ("GET", "/traffic"), ("POST", "/analyses"), ("GET", "/analyses"), ("GET", "/analyses/x"),
     ("POST", "/waivers"), ("POST", "/templates"), ("GET", "/templates"), ("POST", "/templates/x/versions"), ("GET", "/templates/x/versions/1"),
     ("POST", "/templates/x/versions/1/check"), ("POST", "/deployments"), ("GET", "/deployments"), ("GET", "/deployments/x"), ("POST", "/savings"),
     ("GET", "/savings"),
@@ -296,6 +316,13 @@ def test_an_org_sees_nothing_of_another(api: Api) -> None:
         ("GET", "/nothing", None, 404),
         ("PATCH", "/gateways", None, 405),
         ("PUT", "/price-book", {"name": 1}, 422),
+        ("POST", "/price-books", {"text": "a: ["}, 422),
+        ("POST", "/price-books", {"text": "", "destination": "d"}, 422),
+        ("POST", "/price-books", {"text": "name: n\nversion: 1\ncurrency: USD", "destination": "a/b"}, 422),
+        ("GET", "/price-books/none", None, 404),
+        ("GET", "/price-books/default?revision=7", None, 404),
+        ("GET", "/price-books/default?revision=0", None, 422),
+        ("GET", "/price-books/default?revision=99999999999999999999", None, 422),
         ("DELETE", "/usage/none", None, 404),
         ("GET", "/templates/t/versions/99999999999999999999", None, 404),
     ],

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
 from sqlalchemy.exc import OperationalError
 
+import controlplane
 from controlplane.store import SqlStore, _whose, metadata, migrate
 from flowgate.errors import Broken, Busy
 from flowgate.ids import OrgId
@@ -50,6 +54,33 @@ def test_a_store_of_the_first_schema_keeps_what_it_has_and_takes_sources(tmp_pat
         assert list(work.documents(OrgId("a"))) == [("p", "text")]
         assert [s.id for s in work.sources(OrgId("a"))] == ["s"]
     store.close()
+
+
+def test_a_price_book_of_an_older_schema_is_revision_one_of_the_default_destination(tmp_path: Path) -> None:
+    path = tmp_path / "control.db"
+    engine = sa.create_engine(f"sqlite:///{path}")
+    migrate(engine, "0002")
+    with sqlite3.connect(path) as old:
+        old.execute("INSERT INTO orgs VALUES ('a')")
+        old.execute("INSERT INTO price_books VALUES ('a', 'name: n')")
+    old.close()
+    store = SqlStore(path)
+    with store.begin() as work:
+        (book,) = work.price_books(OrgId("a"))
+        assert (book.destination, book.revision, book.text) == ("default", 1, "name: n")
+        assert book.created.tzinfo is not None
+        work.add_price_book(replace(book, revision=2, text="name: m"))
+        work.commit()
+    store.close()
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(controlplane.__file__).parent / "migrations"))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0002")
+    with sqlite3.connect(path) as back:
+        assert back.execute("SELECT org, text FROM price_books").fetchall() == [("a", "name: m")]
+    back.close()
+    engine.dispose()
 
 
 def test_the_schema_of_the_migrations_is_that_of_the_tables(tmp_path: Path) -> None:
