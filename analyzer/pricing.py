@@ -52,6 +52,7 @@ _QUANTITY = Decimal("1e-12")
 _AMOUNT = Decimal("1e-10")
 NOTHING = Volume()
 HOURS_PER_PERIOD = SECONDS_PER_PERIOD // 3600
+HOURS_OF_A_SHORT_MONTH = 28 * 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,9 +283,14 @@ def _over(line: Line, hours: tuple[Volume, ...]) -> Decimal:
 
 def _pick(line: Line, column: tuple[float, ...]) -> float:
     if isinstance(line.measured, Percentile):
-        rank = max(1, math.floor(line.measured.rank * len(column) / 100))
-        return sorted(column)[rank - 1]
+        return sorted(column)[len(column) - 1 - _left_out(line.measured, len(column))]
     return max(column) if line.measured == "high_water" else math.fsum(column) / len(column)
+
+
+def _left_out(percentile: Percentile, hours: int) -> int:
+    """How many of the highest hours do not count. Of less than a month, rounded down: one hour of two is no 5 %."""
+    share = (100 - percentile.rank) * hours / 100
+    return min(hours - 1, math.ceil(share) if hours >= HOURS_OF_A_SHORT_MONTH else math.floor(share))
 
 
 def _bases(line: Line, volume: Volume) -> tuple[float, ...]:

@@ -224,6 +224,13 @@ def test_the_99th_percentile_is_datadogs(hours: int, from_the_top: int) -> None:
     assert found.quantity == hours - from_the_top + 1
 
 
+@pytest.mark.parametrize(("hours", "left_out"), [(1, 0), (2, 0), (19, 0), (20, 1), (39, 1), (671, 33), (672, 34), (720, 36)])
+def test_of_less_than_a_month_no_more_than_the_share_is_left_out(hours: int, left_out: int) -> None:
+    history = tuple(Volume(n, n) for n in range(1, hours + 1))
+    found = bill(Totals(hours=history), book(replace(SERIES, measured=Percentile(Decimal(95))))).lines[0]
+    assert found.quantity == hours - left_out
+
+
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=60), st.integers(1, 100))
 def test_a_percentile_lies_between_the_lowest_and_the_highest_hour(counts: list[int], rank: int) -> None:
     line = replace(SERIES, measured=Percentile(Decimal(rank)))
