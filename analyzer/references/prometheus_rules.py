@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, Literal
 
 from analyzer.references.queries import Found, Item, Json, JsonReader, Language, Query, Recorded, Role, Unread
 from analyzer.references.shapes import (
+    MAX_TEXT,
     at,
     first,
     is_of,
@@ -210,7 +212,7 @@ def _group(where: str, group: Any, language: Language | None, certain: bool) -> 
             yield unread(where, group, "a group without rules", {"name", "interval"})
         return
     if isinstance(said, str) and said in _NOT_PROMQL:
-        yield from (unread(where, rule, f"a rule of {said}, which is not read", _TEMPLATES) for rule in listing(found["rules"]))
+        yield from (_of_another_language(where, rule, said) for rule in listing(found["rules"]))
         return
     beside: list[Evidence] = ["certain"] if certain else _evidence(found)
     for rule in listing(found["rules"]):
@@ -218,6 +220,12 @@ def _group(where: str, group: Any, language: Language | None, certain: bool) -> 
             yield from _grafana_rule(where, mapping(rule))
         else:
             yield from _rule(where, rule, language or _rule_language(rule, beside), mapping(found.get("labels")))
+
+
+def _of_another_language(where: str, rule: Any, language: str) -> Unread:
+    said = unread(where, rule, f"a rule of {language}, which is not read", _TEMPLATES)
+    text = _expression(mapping(rule))
+    return replace(said, text=text[:MAX_TEXT]) if text else said
 
 
 def _rule_language(rule: Any, beside: Sequence[Evidence]) -> Language:

@@ -152,6 +152,11 @@ def test_what_is_broken_is_said_with_the_names_it_may_hold(document: Any, touche
         assert bool(touches) == bool(item.touches)
 
 
+def test_a_rule_of_another_language_is_said_once_by_its_expression() -> None:
+    document = rules({"alert": "A", "expr": "my.app.count"}, {"alert": "B"}, type="graphite")
+    assert [item.text for item in unreads(read_(document))] == ["my.app.count", "{alert: B}"]
+
+
 @pytest.mark.parametrize(
     "document",
     [
