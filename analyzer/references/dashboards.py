@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import Any
 
 from analyzer.references.filled import held
-from analyzer.references.queries import Found, Item, Json, Query, Unread
+from analyzer.references.queries import Found, Item, Json, Unread
 from analyzer.references.shapes import at, listing, mapping, mappings, owner_of, scalar, texts_in
-from analyzer.references.targets import SKIPPED, UNKNOWN, Place, Scope, legend_labels, read_target, written_as
-from analyzer.references.variables import fixed_values, read_variable
+from analyzer.references.targets import SKIPPED, UNKNOWN, Place, Scope, legend_labels, names_in, read_target, written_as
+from analyzer.references.variables import CALL, fixed_values, read_variable
 
 _HINTS = frozenset(
     [
@@ -144,7 +144,7 @@ class _Reader:
             reference = annotation.get("datasource")
             place = Place("annotation", where, self.scope, mentioned=shown | named, explorable=self.scope.explorable(reference))
             source = self.scope.source(reference)
-            yield from read_target({k: annotation.get(k) for k in ("expr", "query", "queryType")}, source, place)
+            yield from read_target({k: v for k, v in annotation.items() if k not in _NO_QUERY}, source, place)
             target = mapping(annotation.get("target"))
             if target.get("expr") != annotation.get("expr") or not target.get("expr"):
                 yield from read_target(target, source, place)
@@ -181,6 +181,25 @@ class _Reader:
         elif not panel.get("targets") and not ("type" in panel and ("options" in panel or "fieldConfig" in panel)):
             where = scalar(panel.get("title")) or name or "library panel"
             yield Unread(where, name or uid or "", f"the library panel {name or ''} ({uid or 'no uid'}) is not among the documents")
+
+
+_NO_QUERY = frozenset(
+    [
+        "target",
+        "datasource",
+        "name",
+        "titleFormat",
+        "textFormat",
+        "tagKeys",
+        "tags",
+        "iconColor",
+        "type",
+        "mappings",
+        "filter",
+        "snapshotData",
+    ]
+)
+"""Of an annotation: `target` is read by itself, the rest says how it looks."""
 
 
 def _alerting(place: Place, alert: Json, target: Json) -> Place:
@@ -236,8 +255,9 @@ def _fields_of(options: Json) -> Iterator[str]:
 _ELSEWHERE = frozenset({"__elements", "snapshotData"})
 
 
-def strays(document: Json, items: list[Item], scope: Scope) -> Iterator[Query]:
-    """Every `expr` of a document that is in none of its items: it stands in a place that this reader does not know."""
+def strays(document: Json, items: list[Item], scope: Scope) -> Iterator[Item]:
+    """Every `expr` of a document, and every query for a variable's values, that is in none of its items: it stands in a place that this
+    reader does not know."""
     seen = {item.text for item in items}
     stack: list[Any] = [document]
     while stack:
@@ -250,6 +270,16 @@ def strays(document: Json, items: list[Item], scope: Scope) -> Iterator[Query]:
             if isinstance(text, str) and text.strip() and text not in seen:
                 seen.add(text)
                 yield from _stray(node, scope, items)
+            yield from _stray_values(node.get("query"), seen)
+
+
+def _stray_values(text: Any, seen: set[str]) -> Iterator[Unread]:
+    """`label_values(…)` where no variable is known to be."""
+    call = CALL.fullmatch(text) if isinstance(text, str) and text not in seen else None
+    touches = names_in([call[2]], {}) if call else ()
+    if call and touches:
+        seen.add(call[0])
+        yield Unread("elsewhere", call[0][:2_000], "a variable's query in a place that is not known", touches)
 
 
 def _stray(node: Json, scope: Scope, items: list[Item]) -> Iterator[Any]:

@@ -177,6 +177,19 @@ def _promql(target: Json, source: Source, place: Place) -> Iterator[Item]:
         yield place.start("logql" if logs else "promql", text)
     elif value and not isinstance(value, str):
         yield place.unread(shown(value), "a query that is no text", ())
+    elif value is None:
+        yield from _unknown_field(target, place)
+
+
+_SETTINGS = _NOT_A_QUERY | {"editorMode", "interval", "step", "type", "timezone", "builderMode", "queryMode", "name", "fields"}
+
+
+def _unknown_field(target: Json, place: Place) -> Iterator[Item]:
+    """No query where queries stand: whatever else is said may be one."""
+    texts = [t for _, t in texts_in(target, _SETTINGS) if t.strip()]
+    touches = names_in(texts, place.scope.variables)
+    if touches:
+        yield place.unread("\n".join(texts), "a query in a field that is not known", touches)
 
 
 def _logql(target: Json, source: Source, place: Place) -> Iterator[Item]:

@@ -62,8 +62,10 @@ def read_variable(variable: Json, scope: Scope) -> Iterator[Item]:
     query = variable.get("query")
     if language == "":
         language = "other" if not text or _JSON.match(text) or (source.sure and not CALL.match(text)) else "promql"
-    if language in ("promql", "logql"):
+    if language in ("promql", "logql") and text:
         yield from _filled(language, text, place)
+    elif language in ("promql", "logql"):  # whatever else is said may be the query
+        yield from _protected({k: v for k, v in {**variable, **mapping(query)}.items() if k not in _NO_QUERY}, place)
     elif language == "traceql" and scalar(mapping(query).get("label")):
         yield place.start("traceql", f"{{ {mapping(query)['label']} != nil }}")
     elif language != "none":
@@ -71,6 +73,9 @@ def read_variable(variable: Json, scope: Scope) -> Iterator[Item]:
         yield from read_target({**target, "datasource": None}, source, place) if language != "other" else _protected(target, place)
 
 
+_NO_QUERY = frozenset(
+    ["name", "label", "type", "datasource", "current", "options", "regex", "allValue", "description", "tags", "refId", "qryType", "spec"]
+)
 _LABEL_IN_SERIES = re.compile(r"([A-Za-z_]\w*)\s*=~?\s*\\?[\"']")
 """A variable's `regex` cuts a label's value out of a series as text: `/pod="([^"]+)"/`."""
 _JSON = re.compile(r"\s*\{\s*\"\w+\"\s*:")

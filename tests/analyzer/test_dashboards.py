@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import pytest
+import re2
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -461,6 +462,33 @@ def exprs(value: Any) -> list[str]:
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(p for k, v in inner for p in places(v, (*path, k)))]
+
+
+FILLED: Json = {"name": "v", "type": "query", "datasource": PROM}
+MOVED: dict[str, Json] = {
+    "a target's expression under another key": board(panel({"refId": "A", "xpr": "rate(my_metric[5m])"})),
+    "a target's expression deeper in": board(panel({"refId": "A", "model": {"raw": "my_metric"}})),
+    "an annotation's expression under another key": board(
+        annotations={"list": [{"name": "a", "datasource": PROM, "xpr": "my_metric > 0"}]}
+    ),
+    "a variable's query under another key": board(variables=[{**FILLED, "qery": "label_values(my_metric, a)"}]),
+    "a variable's query deeper under another key": board(variables=[{**FILLED, "query": {"refId": "x", "qery": "metrics(my_metric)"}}]),
+    "variables under another key": board(tmplating={"list": [{**FILLED, "query": "label_values(my_metric, a)"}]}),
+    "panels under another key": {"title": "x", "templating": {"list": []}, "pnels": [panel({"expr": "my_metric"})]},
+}
+
+
+@pytest.mark.parametrize("document", MOVED.values(), ids=MOVED)
+def test_a_query_that_does_not_stand_where_queries_stand_protects_what_it_names(document: Json) -> None:
+    found = read_dashboard(document)
+    assert found.items
+    for item in found.items:
+        assert isinstance(item, Query) or (item.touches and any(re2.fullmatch(p, "my_metric") for p in item.touches))
+
+
+@pytest.mark.parametrize("target", [{"refId": "A"}, {"refId": "A", "expr": ""}, {"editorMode": "code", "legendFormat": "a_b", "step": 4}])
+def test_a_target_that_asks_nothing_says_nothing(target: Json) -> None:
+    assert read_dashboard(board(panel(target))).items == ()
 
 
 @given(st.sampled_from(places(WHOLE)[1:]), st.sampled_from(["drop", "wrap in a list", "wrap in a mapping", "null", "empty", "text"]))
