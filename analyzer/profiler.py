@@ -1,25 +1,42 @@
-"""Segments to profiles. The SQL lies beside it in `sql/`, one file a question."""
+"""Segments to profiles. The SQL lies beside it in `sql/`, one file a question; what its rows mean is decided in pure modules."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 
+from analyzer.labelling import (
+    Classifier,
+    Column,
+    KeyValues,
+    Rows,
+    columns,
+    looked_at,
+    metric_columns,
+    profiled,
+    resource_attributes,
+    shaped,
+    table,
+)
 from flowgate.actions import Action, DropMetric
-from flowgate.advice import LabelProfile, LogProfile, MetricProfile, Profile, SpanProfile
+from flowgate.advice import LabelProfile, LogProfile, MetricProfile, Owner, Profile, ResourceAttribute, SpanProfile, Untold
 from flowgate.ids import GatewayId
 from flowgate.money import Volume
 from flowgate.telemetry import Kind, Side, Window
 
 LABELS_FROM_SERIES = 50
 """Metrics with fewer series than this have no label worth looking at."""
+OWNERS = 20
 _FOLDER = Path(__file__).parent / "sql"
+_BOUNDS = Untold("bounds", "segments say how many bounds a histogram has, and not which")
 
 
 @cache
@@ -33,20 +50,63 @@ def bucket_seconds(db: duckdb.DuckDBPyConnection) -> int:
     return int(row[0]) if row else 1
 
 
-def profile(db: duckdb.DuckDBPyConnection, side: Side, window: Window, gateway: GatewayId | None = None) -> Profile:
-    """What one side sent in a window whose ends are bucket starts (`flowgate.telemetry.aligned`)."""
-    asked = _asked(side, window, gateway)
-    labels = _labels(db, asked)
-    metrics = tuple(_metric(row, window, labels) for row in db.execute(_sql("metrics"), asked).fetchall())
-    logs = tuple(
-        LogProfile(service, severity, records / window.seconds, size / window.seconds)
-        for service, severity, records, size in db.execute(_sql("logs"), asked).fetchall()
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One question about one side and window, over a connection of its own: its tables are seen by nobody else."""
+
+    db: duckdb.DuckDBPyConnection
+    side: Side
+    window: Window
+    gateway: GatewayId | None
+    reached: tuple[datetime, datetime] | None
+    """First and last moment that segments touch."""
+
+    @property
+    def seconds(self) -> float:
+        return self.window.seconds
+
+    @property
+    def previous(self) -> Window | None:
+        """The window of the same length before, if segments reach over the whole of it."""
+        before = Window(self.window.start - (self.window.end - self.window.start), self.window.start)
+        return before if self.reached is not None and self.reached[0] <= before.start else None
+
+    @property
+    def seen(self) -> tuple[datetime, datetime]:
+        """The part of the window that segments touch."""
+        first, last = self.reached or (self.window.start, self.window.end)
+        return max(first, self.window.start), min(last, self.window.end)
+
+    def rows(self, name: str, *args: Any) -> list[tuple[Any, ...]]:
+        return self.db.execute(_sql(name), list(args) or None).fetchall()
+
+    def over(self, name: str, window: Window) -> list[tuple[Any, ...]]:
+        return self.rows(name, *_asked(self.side, window, self.gateway))
+
+    def volume(self, series: Any, prom_series: Any, points: Any, size: Any, samples: Any) -> Volume:
+        """From counts of the window."""
+        return Volume(int(series), int(prom_series), points / self.seconds, size / self.seconds, samples / self.seconds)
+
+
+def profile(
+    db: duckdb.DuckDBPyConnection, side: Side, window: Window, gateway: GatewayId | None = None, classify: Classifier | None = None
+) -> Profile:
+    """What one side sent in a window whose ends are bucket starts (`flowgate.telemetry.aligned`).
+
+    `classify` names the shapes of values (`analyzer.shapes.classify`); without it no label has one. docs/profiles.md says what each figure means.
+    """
+    asked = _prepared(db, side, window, gateway)
+    kvs = _key_values(asked)
+    resources, attributes = _resources(asked, kvs)
+    labels = _shaped(dict(_labels(asked, resources, kvs)), classify)
+    return Profile(
+        window,
+        _metrics(asked, labels),
+        _logs(asked),
+        _spans(asked),
+        attributes,
+        untold=tuple(_untold(asked)),
     )
-    spans = tuple(
-        SpanProfile(service, name, count / window.seconds, size / window.seconds)
-        for service, name, count, size in db.execute(_sql("spans"), asked).fetchall()
-    )
-    return Profile(window, metrics, logs, spans)
 
 
 def volume(
@@ -71,29 +131,6 @@ def tap_losses(db: duckdb.DuckDBPyConnection, window: Window, gateway: GatewayId
     return None if row is None or not row[0] else round(row[1])
 
 
-def _metric(row: tuple[Any, ...], window: Window, labels: dict[tuple[str, str, str], list[LabelProfile]]) -> MetricProfile:
-    metric, unit, kind, temporality, monotonic, series, prom_series, points, size, services = row
-    return MetricProfile(
-        metric,
-        unit,
-        Kind(kind),
-        temporality,
-        monotonic,
-        Volume(int(series), int(prom_series), float(points) / window.seconds, float(size) / window.seconds),
-        tuple(services or ()),
-        tuple(labels[metric, unit, kind]),
-    )
-
-
-def _labels(db: duckdb.DuckDBPyConnection, asked: list[Any]) -> dict[tuple[str, str, str], list[LabelProfile]]:
-    found: dict[tuple[str, str, str], list[LabelProfile]] = defaultdict(list)
-    for metric, unit, kind, label, place, distinct, without, examples in db.execute(
-        _sql("labels"), [*asked, LABELS_FROM_SERIES]
-    ).fetchall():
-        found[metric, unit, kind].append(LabelProfile(label, place, int(distinct), int(without), tuple(examples)))
-    return found
-
-
 def _asked(side: Side, window: Window, gateway: GatewayId | None) -> list[Any]:
     return [side.value, _utc(window.start), _utc(window.end), gateway]
 
@@ -101,3 +138,172 @@ def _asked(side: Side, window: Window, gateway: GatewayId | None) -> list[Any]:
 def _utc(moment: datetime) -> datetime:
     """Segments hold UTC without a zone; so does the question."""
     return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+# --- the series seen -------------------------------------------------------------------------------------------------------------
+
+
+def _prepared(db: duckdb.DuckDBPyConnection, side: Side, window: Window, gateway: GatewayId | None) -> _Asked:
+    """Reads the points once, and the series that they are of."""
+    own = db.cursor()
+    first, last = own.execute(_sql("covered"), [side.value, gateway]).fetchall()[0]
+    reached = None if first is None else (first.replace(tzinfo=UTC), last.replace(tzinfo=UTC))
+    asked = _Asked(own, side, window, gateway, reached)
+    asked.over("seen", window)
+    # An empty window is none: nothing was before where the window before was not seen.
+    asked.over("before", asked.previous) if asked.previous else own.execute(_sql("unseen"))
+    asked.rows("known", side.value)
+    for name in ("names", "resources", "described"):
+        asked.rows(name)
+    asked.over("intervals", window)
+    return asked
+
+
+def _untold(asked: _Asked) -> Iterator[Untold]:
+    yield _BOUNDS
+    if asked.previous is None:
+        yield Untold("previous", "segments do not reach over the whole window before")
+
+
+# --- metrics ---------------------------------------------------------------------------------------------------------------------
+
+
+def _metrics(asked: _Asked, labels: Mapping[int, tuple[LabelProfile, ...]]) -> tuple[MetricProfile, ...]:
+    previous = {number: asked.volume(*counts) for number, *counts in asked.rows("previous")}
+    start, end = asked.seen
+    churn = {n: rest for n, *rest in asked.rows("churn", asked.previous is not None, _utc(start), _utc(end))}
+    owners = _owners(asked)
+    nothing = Volume() if asked.previous else None
+    return tuple(
+        _metric(asked, row, labels.get(row[0], ()), churn[row[0]], previous.get(row[0], nothing), owners[row[0]])
+        for row in asked.rows("metrics")
+    )
+
+
+def _metric(
+    asked: _Asked,
+    row: tuple[Any, ...],
+    labels: tuple[LabelProfile, ...],
+    churn: Sequence[Any],
+    previous: Volume | None,
+    owners: Sequence[Owner],
+) -> MetricProfile:
+    _, metric, unit, kind, temporality, monotonic, *counts, services, buckets = row
+    born, ended, interval = churn
+    return MetricProfile(
+        metric,
+        unit,
+        Kind(kind),
+        temporality,
+        monotonic,
+        asked.volume(*counts),
+        tuple(services or ()),
+        labels,
+        interval,
+        born,
+        ended,
+        previous,
+        buckets=buckets,
+        owners=tuple(owners),
+    )
+
+
+def _owners(asked: _Asked) -> dict[int, list[Owner]]:
+    owners: dict[int, list[Owner]] = defaultdict(list)
+    for number, service, scope, namespace, *counts in asked.rows("owners", OWNERS):
+        owners[number].append(Owner(service, scope, namespace, asked.volume(*counts)))
+    return owners
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------------------
+
+
+def _key_values(asked: _Asked) -> KeyValues:
+    found = asked.db.execute(_sql("key_values")).to_arrow_table().combine_chunks()
+    keys = found.column("key").combine_chunks().dictionary_encode()  # in the order in which they come, which is their own
+    values = found.column("value").combine_chunks()
+    return KeyValues.of(
+        _numbers(found, "kv_id"),
+        (keys.indices.to_numpy(zero_copy_only=False), keys.dictionary.to_pylist()),
+        lambda rows: values.take(rows).to_pylist(),
+        _numbers(found, "bytes"),
+    )
+
+
+def _resources(asked: _Asked, kvs: KeyValues) -> tuple[tuple[Column, ...], tuple[ResourceAttribute, ...]]:
+    """Attributes of all resources, a row a resource, and what they cost."""
+    found = asked.db.execute(_sql("exports")).to_arrow_table().combine_chunks()
+    begins, items = _lists(found, "resource_kv")
+    of = tuple(columns("resource", kvs.find(items), np.repeat(np.arange(found.num_rows), np.diff(begins)), found.num_rows, kvs))
+    return of, resource_attributes(of, _numbers(found, "series"), _numbers(found, "exports"), asked.seconds, kvs)
+
+
+def _labels(asked: _Asked, resources: Sequence[Column], kvs: KeyValues) -> Iterator[tuple[int, list[tuple[LabelProfile, tuple[str, ...]]]]]:
+    """Of each metric with enough series: its labels, each with the values to be looked at for its shape."""
+    found = asked.db.execute(_sql("labels"), [LABELS_FROM_SERIES]).to_arrow_table().combine_chunks()
+    begins, ids = _lists(found, "point_kv")
+    number, resource, scope, points = (_numbers(found, name) for name in ("number", "resource", "scope", "points"))
+    rows = Rows(number, resource, scope, points, begins, kvs.find(ids))
+    for number, part in rows.metrics():
+        of = metric_columns(rows, part, resources, kvs)
+        left = table(of, part.stop - part.start, rows.scope[part].astype(np.uint32))
+        values = {c.label: looked_at(c, kvs) for c in of}
+        yield number, [(p, values[p.key]) for p in profiled(of, left, rows.points[part], asked.seconds, kvs)]
+
+
+def _shaped(
+    labels: Mapping[int, list[tuple[LabelProfile, tuple[str, ...]]]], classify: Classifier | None
+) -> dict[int, tuple[LabelProfile, ...]]:
+    if classify is None:
+        return {number: tuple(p for p, _ in of) for number, of in labels.items()}
+    texts = sorted({v for of in labels.values() for _, values in of for v in values})
+    shapes = dict(zip(texts, classify(texts), strict=True))
+    return {number: tuple(shaped(p, [shapes[v] for v in values]) for p, values in of) for number, of in labels.items()}
+
+
+def _numbers(found: Any, column: str) -> Any:
+    return found.column(column).combine_chunks().to_numpy(zero_copy_only=False)
+
+
+def _lists(found: Any, column: str) -> tuple[Any, Any]:
+    """Where each row's items begin, and at last where the last one's end, and the items."""
+    lists = found.column(column).combine_chunks()
+    offsets = lists.offsets.to_numpy()
+    return offsets.astype(np.int64), lists.values.to_numpy(zero_copy_only=False)
+
+
+# --- logs and spans --------------------------------------------------------------------------------------------------------------
+
+
+def _logs(asked: _Asked) -> tuple[LogProfile, ...]:
+    before = _before(asked, "logs")
+    return tuple(
+        replace(
+            LogProfile(service, severity, records / asked.seconds, size / asked.seconds),
+            previous_per_second=None if before is None else before.get((service, severity), 0.0),
+        )
+        for service, severity, records, size in asked.over("logs", asked.window)
+    )
+
+
+def _spans(asked: _Asked) -> tuple[SpanProfile, ...]:
+    before = _before(asked, "spans")
+    failed = dict[tuple[str, str], float]()
+    return tuple(
+        SpanProfile(
+            service,
+            name,
+            count / asked.seconds,
+            size / asked.seconds,
+            None if before is None else before.get((service, name), 0.0),
+            failed.get((service, name)),
+        )
+        for service, name, count, size in asked.over("spans", asked.window)
+    )
+
+
+def _before(asked: _Asked, name: str) -> dict[tuple[Any, Any], float] | None:
+    """Items a second in the window before, by what they are counted by."""
+    if asked.previous is None:
+        return None
+    return {(row[0], row[1]): row[2] / asked.seconds for row in asked.over(name, asked.previous)}

@@ -1,13 +1,8 @@
--- Per metric: series and points of one side over one window. $1 side, $2 start, $3 end, $4 gateway or NULL.
-WITH seen AS (
-    SELECT series_id, sum(count) AS points, sum(bytes) AS bytes
-    FROM points
-    WHERE side = $1 AND bucket >= $2 AND bucket < $3 AND ($4 IS NULL OR gateway = $4)
-    GROUP BY series_id
-)
-SELECT metric, unit, kind, temporality, monotonic,
-       count(*) AS series, sum(prom_series) AS prom_series, sum(points) AS points, sum(bytes) AS bytes,
-       list_sort(list_distinct(list(service) FILTER (service <> ''))) AS services
-FROM seen JOIN series USING (series_id)
-GROUP BY metric, unit, kind, temporality, monotonic
-ORDER BY metric, unit, kind, temporality, monotonic
+-- Per metric: series and points. An explicit histogram's point is n + 3 prom_series for n bounds.
+SELECT number, metric, unit, kind, temporality, monotonic,
+       count(*) AS series, sum(prom_series) AS prom_series, sum(points) AS points, sum(bytes) AS bytes, sum(points * prom_series) AS samples,
+       list_sort(list(DISTINCT service) FILTER (service <> '')) AS services,
+       CASE WHEN kind = 'histogram' AND min(prom_series) = max(prom_series) AND min(prom_series) >= 3 THEN min(prom_series) - 3 END AS buckets
+FROM described JOIN names USING (number)
+GROUP BY number, metric, unit, kind, temporality, monotonic
+ORDER BY number
