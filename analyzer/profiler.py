@@ -12,7 +12,9 @@ from typing import Any
 
 import duckdb
 import numpy as np
+from numpy.typing import NDArray
 
+from analyzer.cardinality import LabelTable
 from analyzer.labelling import (
     Classifier,
     Column,
@@ -30,7 +32,7 @@ from flowgate.actions import Action, DropMetric
 from flowgate.advice import LabelProfile, LogProfile, MetricProfile, Owner, Profile, ResourceAttribute, SpanProfile, Untold
 from flowgate.ids import GatewayId
 from flowgate.money import Volume
-from flowgate.telemetry import Kind, Side, Window
+from flowgate.telemetry import Kind, Side, Temporality, Window
 
 LABELS_FROM_SERIES = 50
 """Metrics with fewer series than this have no label worth looking at."""
@@ -96,6 +98,7 @@ def profile(
     `classify` names the shapes of values (`analyzer.shapes.classify`); without it no label has one. docs/profiles.md says what each figure means.
     """
     asked = _prepared(db, side, window, gateway)
+    asked.over("intervals", window)
     kvs = _key_values(asked)
     resources, attributes = _resources(asked, kvs)
     labels = _shaped(dict(_labels(asked, resources, kvs)), classify)
@@ -106,6 +109,32 @@ def profile(
         _spans(asked),
         attributes,
         untold=tuple(_untold(asked)),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MetricTable:
+    """The series of one metric as columns of its labels, and the points that each sent in the window."""
+
+    metric: str
+    unit: str
+    kind: Kind
+    temporality: Temporality
+    monotonic: bool
+    table: LabelTable
+    points: NDArray[np.float64]
+
+
+def label_tables(
+    db: duckdb.DuckDBPyConnection, side: Side, window: Window, metrics: Sequence[str], gateway: GatewayId | None = None
+) -> tuple[MetricTable, ...]:
+    """Of the metrics with these names, one for each unit and kind: what tells how many series are left without any set of labels."""
+    asked = _prepared(db, side, window, gateway, metrics)
+    kvs = _key_values(asked)
+    resources, _ = _resources(asked, kvs)
+    heads = {row[0]: row[1:] for row in asked.db.execute("FROM names").fetchall()}
+    return tuple(
+        MetricTable(*_head(heads[number]), left, points) for number, _, left, points in _tables(asked, resources, kvs, from_series=0)
     )
 
 
@@ -143,8 +172,10 @@ def _utc(moment: datetime) -> datetime:
 # --- the series seen -------------------------------------------------------------------------------------------------------------
 
 
-def _prepared(db: duckdb.DuckDBPyConnection, side: Side, window: Window, gateway: GatewayId | None) -> _Asked:
-    """Reads the points once, and the series that they are of."""
+def _prepared(
+    db: duckdb.DuckDBPyConnection, side: Side, window: Window, gateway: GatewayId | None, metrics: Sequence[str] | None = None
+) -> _Asked:
+    """Reads the points once, and the series that they are of: all, or those of some metrics."""
     own = db.cursor()
     first, last = own.execute(_sql("covered"), [side.value, gateway]).fetchall()[0]
     reached = None if first is None else (first.replace(tzinfo=UTC), last.replace(tzinfo=UTC))
@@ -152,10 +183,9 @@ def _prepared(db: duckdb.DuckDBPyConnection, side: Side, window: Window, gateway
     asked.over("seen", window)
     # An empty window is none: nothing was before where the window before was not seen.
     asked.over("before", asked.previous) if asked.previous else own.execute(_sql("unseen"))
-    asked.rows("known", side.value)
+    asked.rows("known", side.value, None if metrics is None else list(metrics))
     for name in ("names", "resources", "described"):
         asked.rows(name)
-    asked.over("intervals", window)
     return asked
 
 
@@ -240,15 +270,27 @@ def _resources(asked: _Asked, kvs: KeyValues) -> tuple[tuple[Column, ...], tuple
 
 def _labels(asked: _Asked, resources: Sequence[Column], kvs: KeyValues) -> Iterator[tuple[int, list[tuple[LabelProfile, tuple[str, ...]]]]]:
     """Of each metric with enough series: its labels, each with the values to be looked at for its shape."""
-    found = asked.db.execute(_sql("labels"), [LABELS_FROM_SERIES]).to_arrow_table().combine_chunks()
+    for number, of, left, points in _tables(asked, resources, kvs, LABELS_FROM_SERIES):
+        values = {c.label: looked_at(c, kvs) for c in of}
+        yield number, [(p, values[p.key]) for p in profiled(of, left, points, asked.seconds, kvs)]
+
+
+def _tables(
+    asked: _Asked, resources: Sequence[Column], kvs: KeyValues, from_series: int
+) -> Iterator[tuple[int, tuple[Column, ...], LabelTable, NDArray[np.float64]]]:
+    """Of each metric with enough series: its number, its labels, its series and their points."""
+    found = asked.db.execute(_sql("labels"), [from_series]).to_arrow_table().combine_chunks()
     begins, ids = _lists(found, "point_kv")
     number, resource, scope, points = (_numbers(found, name) for name in ("number", "resource", "scope", "points"))
     rows = Rows(number, resource, scope, points, begins, kvs.find(ids))
-    for number, part in rows.metrics():
+    for metric, part in rows.metrics():
         of = metric_columns(rows, part, resources, kvs)
-        left = table(of, part.stop - part.start, rows.scope[part].astype(np.uint32))
-        values = {c.label: looked_at(c, kvs) for c in of}
-        yield number, [(p, values[p.key]) for p in profiled(of, left, rows.points[part], asked.seconds, kvs)]
+        yield metric, of, table(of, part.stop - part.start, scope[part].astype(np.uint32)), points[part]
+
+
+def _head(row: Sequence[Any]) -> tuple[str, str, Kind, Temporality, bool]:
+    metric, unit, kind, temporality, monotonic = row
+    return metric, unit, Kind(kind), temporality, monotonic
 
 
 def _shaped(
