@@ -114,7 +114,7 @@ events: "!"? event ((OP | "-" | "+" | "*") "!"? event)*
 event: (SOURCE "(" STRING ")" | STRING | NUMBER) esuffix*
 esuffix: "." FUNCTION "(" (KEYWORD | METRIC | NUMBER | STRING | "-" | ",")* ")"
 
-WINDOW.9: /[A-Za-z_]\w*\s*\(\s*(?:[A-Za-z_]\w*\s*\(\s*(?:last|current)_\w+\s*\)\s*,\s*)?(?:last|current)_\w+[^()]*\)\s*:/
+WINDOW.9: /[A-Za-z_]\w*\s*\(\s*(?:[A-Za-z_]\w*\s*\(\s*(?:last|current|next)_\w+\s*\)\s*,\s*)?(?:last|current|next)_\w+[^()]*\)\s*:/
 METRIC.4: /{_AGGREGATOR}\s*:\s*{_NAME}|{_NAME}/
 FUNCTION.5: /[A-Za-z_]\w*(?=\s*\()(?!\s*\(\s*v\s*:)/
 SOURCE: /[A-Za-z][\w-]*/
@@ -543,7 +543,7 @@ _NO_TELEMETRY = re.compile(
     r"(?:rum|synthetics|ci-\w+|audit|process|slo|event(?:-v2)?|error-tracking|database-monitoring|network\S*) alert|service check|composite"
 )
 """Monitors of what no OTLP metric, log or span makes; service checks are a kind of their own."""
-_WINDOWED = re.compile(r"\s*\w+\(\s*(?:\w+\(\s*)?(?:last|current)_")
+_WINDOWED = re.compile(r"\s*\w+\(\s*(?:\w+\(\s*)?(?:last|current|next)_")
 _PRINTED = re.compile(r"\{\{[#^]?(?:is_\w+\s+\"|)\s*([\w.\-]+?)\.name\b")
 
 

@@ -475,7 +475,12 @@ _FILTER_TYPES: Mapping[str, str] = {
 
 def _get(holder: Json, key: str) -> Any:
     """A field under its JSON name or its proto name: `timeSeriesFilter`, `time_series_filter`."""
-    return first(holder, key, _SNAKE.sub(r"_\1", key).lower())
+    return first(holder, key, _snake(key))
+
+
+@functools.cache
+def _snake(key: str) -> str:
+    return _SNAKE.sub(r"_\1", key).lower()
 
 
 def _camel(key: str) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from analyzer.references import autoscaling, datadog, gcp, perses, prometheus_rules, querylog, slo
+from analyzer.references import autoscaling, datadog, gcp, perses, prometheus_rules, querylog, signoz, slo
 from analyzer.references.dashboards import Surroundings, read_dashboard
 from analyzer.references.loading import Loaded, asks, load
 from analyzer.references.queries import Document, Found, JsonReader, TextReader, Unread
@@ -17,6 +17,7 @@ from analyzer.references.wrappings import MAX_DOCUMENT_BYTES, is_called
 
 READERS: tuple[JsonReader, ...] = (
     *slo.READERS,
+    *signoz.READERS,
     *perses.READERS,
     *gcp.READERS,
     *datadog.READERS,

@@ -45,7 +45,6 @@ class Query:
     rule: str | None = None
     expression: str | None = None
     variables: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    patterns: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     mentioned: frozenset[str] = frozenset()
     root: LabelSet = EVERY_LABEL
     operator: Operator = "none"
@@ -54,6 +53,7 @@ class Query:
     count: int = 1
     last_seen: datetime | None = None
     conditions: tuple[Condition, ...] = ()
+    patterns: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def evaluated(self) -> str:

@@ -88,6 +88,7 @@ _MARKS = frozenset(
         "elements",
         "panels",
         "rows",
+        "condition",
         "templating",
         "schemaVersion",
         "model",

@@ -137,6 +137,7 @@ NAMES = [
     ("123 && !(456 || 7)", set[str]()),
     ("min(last_1d):sum:a.b{*} - week_before(sum:a.b{*}) > 3", {"a.b"}),
     ("avg(current_1mo):a.b{*} > 1", {"a.b"}),
+    ("max(next_2w):forecast(sum:a.b{*}.as_count().rollup(sum, 86400), 'linear', 2, model='reactive', interval='60m') >= 1", {"a.b"}),
     ("avg(last_10m):100 - avg:a.b{*} by {host} > 90", {"a.b"}),
     ("sum:a.b{env:p, service:{{ .observed.composite.spec.name }}}.as_count()", {"a.b"}),
     ("max(last_5m):avg:a.b{role:<%= role %>,status:up} by {host} > 0", {"a.b"}),
