@@ -47,16 +47,23 @@ class LabelTable:
 
     def left(self, without: Iterable[Label] = ()) -> int:
         """Distinct series left when these labels are removed from each. A label that the metric does not have changes nothing."""
-        gone = {i for i, label in enumerate(self.labels) if label in frozenset(without)}
-        if not gone:
-            return self.series
+        asked = frozenset(without)
+        gone = [i for i, label in enumerate(self.labels) if label in asked]
+        return distinct(self._without(gone)) if gone else self.series
+
+    def met(self, without: Iterable[Label] = ()) -> NDArray[np.int64]:
+        """Of each series left, how many it is made of."""
+        asked = frozenset(without)
+        return np.unique(self._without([i for i, label in enumerate(self.labels) if label in asked]), return_counts=True)[1]
+
+    def _without(self, gone: Sequence[int]) -> Keys:
         whole = self._packed()
         if whole is None:
-            return distinct(self._keys([i for i in range(len(self.labels)) if i not in gone]))
+            return self._keys([i for i in range(len(self.labels)) if i not in gone])
         keys, strides = whole
         for i in gone:
             keys = keys - self.codes[i] * np.uint64(strides[i])
-        return distinct(keys)
+        return keys
 
     def values(self, label: Label) -> int:
         """Distinct values of a label; to lack it is none."""
