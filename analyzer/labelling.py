@@ -152,6 +152,12 @@ def shaped(label: LabelProfile, shapes: Sequence[str]) -> LabelProfile:
     return label if most is None else replace(label, shape=most[0], shape_share=most[1])
 
 
+def shape_name(shapes: Sequence[str]) -> str | None:
+    """The shape that most have."""
+    most = most_common(shapes)
+    return None if most is None else most[0]
+
+
 def most_common(shapes: Sequence[str]) -> tuple[str, float] | None:
     if not shapes:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -14,8 +14,11 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from analyzer import shapes
 from analyzer.cardinality import LabelTable
 from analyzer.labelling import (
+    SHAPED,
+    SHAPED_FROM,
     Classifier,
     Column,
     KeyValues,
@@ -25,18 +28,36 @@ from analyzer.labelling import (
     metric_columns,
     profiled,
     resource_attributes,
+    shape_name,
     shaped,
     table,
 )
+from analyzer.redundancy import Cells, Compared, compare
 from flowgate.actions import Action, DropMetric
-from flowgate.advice import LabelProfile, LogProfile, MetricProfile, Owner, Profile, ResourceAttribute, SpanProfile, Untold
+from flowgate.advice import (
+    AttributeProfile,
+    LabelProfile,
+    LogProfile,
+    MetricProfile,
+    Owner,
+    Profile,
+    ResourceAttribute,
+    SpanProfile,
+    Untold,
+)
 from flowgate.ids import GatewayId
 from flowgate.money import Volume
-from flowgate.telemetry import Kind, Side, Temporality, Window
+from flowgate.telemetry import Kind, Side, Signal, Temporality, Window
 
 LABELS_FROM_SERIES = 50
 """Metrics with fewer series than this have no label worth looking at."""
 OWNERS = 20
+LABEL_SETS = 16
+"""Of each metric, whose values are compared with other metrics'."""
+ATTRIBUTES = 500
+"""Of log records and spans, the costliest."""
+MOST_SHAPED = 60_000
+"""Values looked at for their shape, over all labels: some 50 microseconds each."""
 _FOLDER = Path(__file__).parent / "sql"
 _BOUNDS = Untold("bounds", "segments say how many bounds a histogram has, and not which")
 
@@ -95,20 +116,27 @@ def profile(
 ) -> Profile:
     """What one side sent in a window whose ends are bucket starts (`flowgate.telemetry.aligned`).
 
-    `classify` names the shapes of values (`analyzer.shapes.classify`); without it no label has one. docs/profiles.md says what each figure means.
+    `classify` names the shapes of values, by default as `analyzer.shapes` does. docs/profiles.md says what each figure means and how far it
+    can be off.
     """
+    classify = classify or (shapes.classify if shapes.available() else None)
     asked = _prepared(db, side, window, gateway)
     asked.over("intervals", window)
     kvs = _key_values(asked)
-    resources, attributes = _resources(asked, kvs)
-    labels = _shaped(dict(_labels(asked, resources, kvs)), classify)
+    resources, paid = _resources(asked, kvs)
+    labels, attributes = dict(_labels(asked, resources, kvs)), _attributes(asked)
+    shape_of = _shapes([*(values for of in labels.values() for _, values in of), *(values for _, values in attributes)], classify)
+    metrics = _metrics(asked, {number: tuple(shaped(p, shape_of(v)) for p, v in of) for number, of in labels.items()})
+    compared = _compared(asked, metrics)
     return Profile(
         window,
-        _metrics(asked, labels),
+        metrics,
         _logs(asked),
         _spans(asked),
-        attributes,
-        untold=tuple(_untold(asked)),
+        paid,
+        compared.twins,
+        tuple(replace(a, shape=shape_name(shape_of(v))) for a, v in attributes),
+        tuple(_untold(asked, compared.cannot_tell, classify is not None)),
     )
 
 
@@ -189,10 +217,14 @@ def _prepared(
     return asked
 
 
-def _untold(asked: _Asked) -> Iterator[Untold]:
+def _untold(asked: _Asked, not_compared: int, has_shapes: bool) -> Iterator[Untold]:
     yield _BOUNDS
+    if not has_shapes:
+        yield Untold("shape", "scikit-learn is not installed")
     if asked.previous is None:
         yield Untold("previous", "segments do not reach over the whole window before")
+    if not_compared:
+        yield Untold("twins", f"{not_compared} metric(s) had too few values, or too few different ones, to be compared")
 
 
 # --- metrics ---------------------------------------------------------------------------------------------------------------------
@@ -245,6 +277,13 @@ def _owners(asked: _Asked) -> dict[int, list[Owner]]:
     return owners
 
 
+def _compared(asked: _Asked, metrics: Sequence[MetricProfile]) -> Compared:
+    found = asked.db.execute(_sql("cells"), [*_asked(asked.side, asked.window, asked.gateway), LABEL_SETS]).to_arrow_table()
+    buckets = asked.db.execute(_sql("buckets"), _asked(asked.side, asked.window, asked.gateway)).fetchall()[0][0]
+    cells = Cells(_numbers(found, "number"), _numbers(found, "cell"), _numbers(found, "value"), max(1, buckets))
+    return compare(cells, [m.metric for m in metrics])
+
+
 # --- labels ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -293,14 +332,14 @@ def _head(row: Sequence[Any]) -> tuple[str, str, Kind, Temporality, bool]:
     return metric, unit, Kind(kind), temporality, monotonic
 
 
-def _shaped(
-    labels: Mapping[int, list[tuple[LabelProfile, tuple[str, ...]]]], classify: Classifier | None
-) -> dict[int, tuple[LabelProfile, ...]]:
+def _shapes(looked_at: Sequence[Sequence[str]], classify: Classifier | None) -> Callable[[Sequence[str]], list[str]]:
+    """What gives the shapes of values that are looked at: of all of them, or of a part where they are very many."""
     if classify is None:
-        return {number: tuple(p for p, _ in of) for number, of in labels.items()}
-    texts = sorted({v for of in labels.values() for _, values in of for v in values})
-    shapes = dict(zip(texts, classify(texts), strict=True))
-    return {number: tuple(shaped(p, [shapes[v] for v in values]) for p, values in of) for number, of in labels.items()}
+        return lambda values: []
+    every = max(1, -(-sum(map(len, looked_at)) // MOST_SHAPED))
+    texts = sorted({value for values in looked_at for value in values[::every]})
+    known = dict(zip(texts, classify(texts), strict=True))
+    return lambda values: [known[value] for value in values[::every]]
 
 
 def _numbers(found: Any, column: str) -> Any:
@@ -330,7 +369,7 @@ def _logs(asked: _Asked) -> tuple[LogProfile, ...]:
 
 def _spans(asked: _Asked) -> tuple[SpanProfile, ...]:
     before = _before(asked, "spans")
-    failed = dict[tuple[str, str], float]()
+    failed = {(service, name): share or 0.0 for service, name, share in asked.over("failed", asked.window)}
     return tuple(
         SpanProfile(
             service,
@@ -342,6 +381,33 @@ def _spans(asked: _Asked) -> tuple[SpanProfile, ...]:
         )
         for service, name, count, size in asked.over("spans", asked.window)
     )
+
+
+def _attributes(asked: _Asked) -> list[tuple[AttributeProfile, tuple[str, ...]]]:
+    """Each with the values to be looked at for its shape."""
+    window = _asked(asked.side, asked.window, asked.gateway)
+    return [_attribute(asked, *row) for row in asked.rows("attributes", *window, ATTRIBUTES, SHAPED)]
+
+
+def _attribute(
+    asked: _Asked,
+    signal: str,
+    service: str,
+    key: str,
+    items: float,
+    item_bytes: float,
+    carrying: float,
+    size: float,
+    mean: float,
+    longest: int,
+    sampled: int,
+    values: list[str],
+) -> tuple[AttributeProfile, tuple[str, ...]]:
+    of = Signal.LOGS if signal == Signal.LOGS.value else Signal.TRACES
+    share = size / item_bytes if item_bytes else 0.0
+    different = tuple(dict.fromkeys(values))
+    made = AttributeProfile(of, service, key, carrying / items, size / asked.seconds, mean, longest, sampled, bytes_share=share)
+    return made, different if len(different) >= SHAPED_FROM else ()
 
 
 def _before(asked: _Asked, name: str) -> dict[tuple[Any, Any], float] | None:

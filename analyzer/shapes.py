@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
+from importlib.util import find_spec
 from itertools import pairwise
 from string import Template
 from typing import Any
@@ -58,6 +59,11 @@ def classify(texts: Sequence[str]) -> list[str]:
         return []
     model, names = _model()
     return [names[i] for i in model.predict(_features(texts)).tolist()]
+
+
+def available() -> bool:
+    """Whether what it takes is installed."""
+    return find_spec("sklearn") is not None
 
 
 @cache
