@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,9 @@ ATTRIBUTES = 500
 """Of log records and spans, the costliest."""
 MOST_SHAPED = 60_000
 """Values looked at for their shape, over all labels: some 50 microseconds each."""
+HOURS_OF_A_DAY = 22
+"""With points, for a day to be whole: a restart may cost two."""
+SECONDS_OF_A_DAY = 86_400.0
 _FOLDER = Path(__file__).parent / "sql"
 _BOUNDS = Untold("bounds", "segments say how many bounds a histogram has, and not which")
 
@@ -164,6 +167,21 @@ def label_tables(
     return tuple(
         MetricTable(*_head(heads[number]), left, points) for number, _, left, points in _tables(asked, resources, kvs, from_series=0)
     )
+
+
+def history(db: duckdb.DuckDBPyConnection, side: Side, window: Window, gateway: GatewayId | None = None) -> dict[str, dict[date, Volume]]:
+    """What each metric sent on each whole day of a window, in UTC: what `analyzer.forecast` goes by.
+
+    A metric that sent nothing on a day that was seen sent nothing; a day that was not seen, or not nearly all of it, is absent.
+    """
+    asked = _asked(side, window, gateway)
+    days = [row[0] for row in db.execute(_sql("days"), [*asked, HOURS_OF_A_DAY]).fetchall()]
+    found: dict[str, dict[date, Volume]] = {}
+    for metric, day, series, prom_series, *rates in db.execute(_sql("history"), asked).fetchall():
+        of = found.setdefault(metric, dict.fromkeys(days, Volume()))
+        if day in of:
+            of[day] = Volume(int(series), int(prom_series), *(rate / SECONDS_OF_A_DAY for rate in rates))
+    return found
 
 
 def volume(
