@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.cardinality import Codes, LabelTable, dense, dependencies, packed
+from analyzer.cardinality import Codes, LabelTable, dense, dependencies, distinct, packed
 from flowgate.actions import Label, Place
 from flowgate.advice import LabelProfile, ResourceAttribute
 
@@ -75,15 +75,23 @@ def columns(place: Place, items: NDArray[np.int64], series: NDArray[np.int64], c
     """From key-values (`items`, rows of `kvs`) and the number below `count` of the series each belongs to."""
     known = items >= 0
     items, series = items[known], series[known]
-    keys = kvs.key_of[items]
-    for key in np.unique(keys).tolist():
+    for key, mine in _by_key(kvs.key_of[items], count):
         if not kvs.keys[key]:
             continue
-        mine = keys == key
         start, end = int(kvs.starts[key]), int(kvs.starts[key + 1])
         codes = np.zeros(count, np.uint32)
         codes[series[mine]] = (items[mine] - start + 1).astype(np.uint32)
         yield narrowed(Label(place, kvs.keys[key]), codes, end - start + 1, start)
+
+
+def _by_key(keys: NDArray[np.int64], count: int) -> Iterator[tuple[int, Any]]:
+    """Each key that occurs, and where. Series of one metric mostly carry the same keys in the same order: then a key's are found by counting."""
+    width, rest = divmod(keys.size, count) if count else (0, 0)
+    first = keys[:width].tolist()
+    if rest == 0 and len(set(first)) == width and bool((keys.reshape(count, width) == keys[:width]).all()):
+        yield from ((key, slice(i, None, width)) for i, key in sorted(enumerate(first), key=lambda one: one[1]))
+        return
+    yield from ((key, keys == key) for key in np.unique(keys).tolist())
 
 
 def narrowed(label: Label, codes: Codes, size: int, start: int) -> Column:
@@ -99,11 +107,10 @@ def table(of: Sequence[Column], count: int, scope: Codes) -> LabelTable:
     codes = np.stack([c.codes for c in of]) if of else np.zeros((0, count), np.uint32)
     sizes = tuple(c.size for c in of)
     keys = packed([*zip(codes, sizes, strict=True), (scope, int(scope.max(initial=0)) + 1)], count)
-    order = np.argsort(keys, kind="stable")
-    fresh = np.append(True, keys[order][1:] != keys[order][:-1]) if count else np.zeros(0, np.bool_)
-    if fresh.all():
+    if distinct(keys) == count:
         return LabelTable(tuple(c.label for c in of), codes, sizes, scope if scope.any() else None)
-    begins = np.flatnonzero(fresh)
+    order = np.argsort(keys, kind="stable")
+    begins = np.flatnonzero(np.append(True, keys[order][1:] != keys[order][:-1]))
     copies = np.zeros(count, np.uint32)
     copies[order] = np.arange(count) - np.repeat(begins, np.diff(np.append(begins, count)))
     fixed = scope + copies * np.uint32(int(scope.max(initial=0)) + 1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -24,6 +26,7 @@ from flowgate.ids import GatewayId
 from flowgate.money import Volume
 from flowgate.telemetry import Side, Signal, Window
 from tests.analyzer.store import MINUTE, T0, Store
+from tests.house.seeds import FIXED_AND_FRESH, count, seed_of
 
 SECOND_MINUTE = Window(MINUTE.end, MINUTE.end + timedelta(seconds=60))
 NAIVE = T0.replace(tzinfo=None)
@@ -255,6 +258,35 @@ def test_the_series_of_one_metric_answer_for_any_set_of_labels(store: Store) -> 
     assert {t.metric for t in label_tables(db, Side.IN, MINUTE, ["a", "b", "c"])} == {"a", "b"}
 
 
+@pytest.mark.parametrize("case", FIXED_AND_FRESH)
+def test_series_as_segments_hold_them_answer_as_brute_force_does(store: Store, case: str) -> None:
+    """Labels in any order, some absent, several metrics in one store, values and keys shared between them."""
+    dice = random.Random(seed_of(case, "segments"))
+    metrics: dict[str, list[dict[Label, str]]] = {}
+    for k in range(count(25, 200)):
+        for _ in range(dice.randrange(1, 40)):
+            keys = dice.sample(["a", "b", "c", "d"], dice.randrange(5))
+            labels = {key: str(dice.randrange(4)) for key in keys}
+            resource = {key: str(dice.randrange(3)) for key in dice.sample(["a", "r"], dice.randrange(3))}
+            store.series(f"m{k}", labels, resource=resource)
+            one = {Label("point", key): v for key, v in labels.items()} | {Label("resource", key): v for key, v in resource.items()}
+            metrics.setdefault(f"m{k}", []).append(one)
+    found = label_tables(open_tap(store.write()), Side.IN, MINUTE, list(metrics))
+    assert len(found) == len(metrics)
+    for of in found:
+        series = metrics[of.metric]
+        assert of.table.left() == len(series)
+        assert frozenset(of.table.labels) == {label for one in series for label in one}
+        for label in of.table.labels:
+            assert of.table.carrying(label) == sum(label in one for one in series)
+            assert of.table.values(label) == len({one[label] for one in series if label in one})
+        copies = Counter(frozenset(one.items()) for one in series)
+        gone = frozenset(dice.sample(of.table.labels, dice.randrange(len(of.table.labels) + 1)))
+        # Copies of one label set are told apart by nothing here, and so each is one of a kind of its own.
+        kinds = {(frozenset((k, v) for k, v in one if k not in gone), n) for one, many in copies.items() for n in range(many)}
+        assert of.table.left(gone) == (len(kinds) if gone else len(series))
+
+
 # --- resources -------------------------------------------------------------------------------------------------------------------
 
 
@@ -328,10 +360,10 @@ def test_spans_that_were_not_sampled_have_no_share_that_failed(store: Store) -> 
 
 
 def test_logs_and_spans_know_the_window_before(store: Store) -> None:
-    for minute, count in ((0, 60), (1, 600)):
+    for minute, sent_then in ((0, 60), (1, 600)):
         at = NAIVE + timedelta(seconds=60 * minute)
-        store.rows["log_counts"].append({"bucket": at, "service": "s", "severity_number": 5, "count": count, "bytes": count})
-        store.rows["span_counts"].append({"bucket": at, "service": "s", "name": f"n{minute}", "kind": 2, "count": count, "bytes": 1})
+        store.rows["log_counts"].append({"bucket": at, "service": "s", "severity_number": 5, "count": sent_then, "bytes": 1})
+        store.rows["span_counts"].append({"bucket": at, "service": "s", "name": f"n{minute}", "kind": 2, "count": sent_then, "bytes": 1})
     root = reaching(store, 120)
     assert [(row.records_per_second, row.previous_per_second) for row in seen(root, SECOND_MINUTE).logs] == [(10.0, 1.0)]
     assert [(s.name, s.previous_per_second) for s in seen(root, SECOND_MINUTE).spans] == [("n1", 0.0)]
