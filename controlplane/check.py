@@ -8,7 +8,7 @@ from typing import Any
 
 from controlplane.render import TAP
 from controlplane.yaml import load_config
-from flowgate.actions import Action, DropMetric
+from flowgate.actions import Action, AggregateLabels, DeleteLabel, DropMetric, DropPoints, DropPrefix, ReduceBuckets, Rename
 from flowgate.errors import Invalid, Problem
 
 Config = Mapping[str, Any]
@@ -54,14 +54,28 @@ def check_config(text: str) -> list[Problem]:
 
 
 def check_actions(actions: Sequence[Action], protected: Collection[str]) -> list[Problem]:
-    """Actions that would take away a protected metric. Judged on the typed action, never by reading OTTL back."""
+    """Actions that would take away or change a protected metric. Judged on the typed action, never by reading OTTL back."""
     if not actions:
         return [Problem("actions", "at least one action")]
     return [
-        Problem(f"actions/{index}", f"{action.metric} is read by something")
+        Problem(f"actions/{index}", f"{metric} is read by something")
         for index, action in enumerate(actions)
-        if isinstance(action, DropMetric) and action.metric in protected
+        for metric in sorted(protected)
+        if touches(action, metric)
     ]
+
+
+def touches(action: Action, metric: str) -> bool:
+    """Whether an action drops or changes something of the metric with this OTLP name."""
+    match action:
+        case DropPrefix(prefix):
+            return metric.startswith(prefix)
+        case Rename(old, new):
+            return metric in (old, new)
+        case DropMetric(name) | DropPoints(name) | AggregateLabels(name) | DeleteLabel(name) | ReduceBuckets(name):
+            return metric == name
+        case _:
+            return False
 
 
 def _components(config: Config) -> Iterator[Problem]:

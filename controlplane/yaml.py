@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 from ryaml import loads as yaml_loads  # pyright: ignore[reportPrivateImportUsage] - its stubs forget to re-export
 
@@ -34,6 +34,13 @@ def load_config(text: str) -> dict[str, Any]:
     if wrong:
         raise Invalid("the configuration has the wrong shape", wrong)
     return value
+
+
+def children(value: Any) -> list[tuple[Any, Any]]:
+    """What a plain value holds: a mapping's by key, a list's by position, nothing of a scalar."""
+    if isinstance(value, Mapping):
+        return list(cast("Mapping[Any, Any]", value).items())
+    return list(enumerate(cast("list[Any]", value))) if isinstance(value, list) else []
 
 
 def _shape(config: dict[str, Any], service: dict[str, Any]) -> Iterator[Problem]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from flowgate.telemetry import Signal
-from flowgate.usage import Operator
 
 Place = Literal["resource", "point"]
 """Where an attribute stands: on the resource, or on the item itself (the data point, log record or span)."""
+Merge = Literal["sum", "min", "max", "group"]
+"""What the `aggregation` processor can merge gauges and sums that go up and down by. `group`: 1 for every series left."""
 PersonalData = Literal["email", "ip", "uuid", "card", "phone", "jwt"]
 """Shapes of personal data and secrets that `Redact` knows a pattern for."""
 SEVERITIES = range(1, 25)
@@ -30,6 +31,11 @@ def _named(**texts: str) -> None:
 def _share(percent: float) -> None:
     if not (math.isfinite(percent) and 0 < percent < 100):
         raise ValueError(f"{percent} percent is not between 0 and 100")
+
+
+def _ascending(bounds: tuple[float, ...]) -> None:
+    if not all(math.isfinite(b) for b in bounds) or list(bounds) != sorted(set(bounds)):
+        raise ValueError("bounds are finite and ascend")
 
 
 def _severity(number: int) -> None:
@@ -56,8 +62,8 @@ class Match:
     values: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if not self.values:
-            raise ValueError("a match needs a value")
+        if not self.values or len(set(self.values)) != len(self.values):
+            raise ValueError("a match needs values, each once")
 
 
 # --- metrics -------------------------------------------------------------------------------------------------------------------
@@ -95,8 +101,8 @@ class DropPoints:
 
     def __post_init__(self) -> None:
         _named(metric=self.metric)
-        if not self.where:
-            raise ValueError("without a match it would drop the whole metric")
+        if not self.where or len({m.label for m in self.where}) != len(self.where):
+            raise ValueError("matches are at least one (else the whole metric is dropped), and one a label")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +115,16 @@ class AggregateLabels:
 
     metric: str
     labels: tuple[Label, ...]
-    operator: Operator
+    operator: Merge
     interval_seconds: float
     type: Literal["aggregate_labels"] = "aggregate_labels"
 
     def __post_init__(self) -> None:
         _named(metric=self.metric)
-        if not self.labels:
-            raise ValueError("no label to take away")
+        if not self.labels or len(set(self.labels)) != len(self.labels):
+            raise ValueError("the labels to take away are at least one, each once")
+        if self.operator not in get_args(Merge):
+            raise ValueError(f"{self.operator!r} merges nothing")
         if not (math.isfinite(self.interval_seconds) and self.interval_seconds > 0):
             raise ValueError(f"an interval of {self.interval_seconds} s")
 
@@ -132,22 +140,34 @@ class DeleteLabel:
 
     def __post_init__(self) -> None:
         _named(metric=self.metric)
-        if not self.determined_by or self.label in self.determined_by:
+        if not self.determined_by or self.label in self.determined_by or len(set(self.determined_by)) != len(self.determined_by):
             raise ValueError("a label is deleted only where others that stay determine it")
 
 
 @dataclass(frozen=True, slots=True)
 class ReduceBuckets:
-    """Keep only these upper bounds of an explicit histogram (ascending; none: count and sum alone)."""
+    """Keep only `bounds` of an explicit histogram's upper bounds (none: count and sum alone), by merging buckets with their next.
+
+    `of` are the bounds it has now: the gateway merges bucket by bucket and must know each by its bound. A series whose bounds differ loses
+    those of them that are named here, and stays a right histogram.
+    """
 
     metric: str
     bounds: tuple[float, ...]
+    of: tuple[float, ...]
     type: Literal["reduce_buckets"] = "reduce_buckets"
 
     def __post_init__(self) -> None:
         _named(metric=self.metric)
-        if not all(math.isfinite(b) for b in self.bounds) or list(self.bounds) != sorted(set(self.bounds)):
-            raise ValueError("bounds are finite and ascend")
+        _ascending(self.bounds)
+        _ascending(self.of)
+        if not set(self.bounds) < set(self.of):
+            raise ValueError("the bounds that stay are some of those that it has, not all")
+
+    @property
+    def merged(self) -> tuple[float, ...]:
+        """The bounds that go."""
+        return tuple(b for b in self.of if b not in self.bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,5 +303,9 @@ class Route:
         _named(service=self.service, exporter=self.exporter)
 
 
-Action = DropMetric | DropLogs
-"""What is in the union must be rendered, checked and in the schema: the others join it with their renderer."""
+MetricAction = DropMetric | DropPrefix | DropPoints | AggregateLabels | DeleteLabel | ReduceBuckets | Rename
+LogAction = DropLogs | SampleLogs
+TraceAction = DropSpans | SampleTraces
+AnyAction = TrimAttribute | Redact | Route | SetInterval
+Action = MetricAction | LogAction | TraceAction | AnyAction
+"""A new type changes the JSON shape (`flowgate.action_shapes`), the schema, the renderer, the check and the preview together."""

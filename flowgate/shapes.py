@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import assert_never
-
-from flowgate.actions import Action, DropLogs, DropMetric
+from flowgate.action_shapes import action_from_json, action_json
 from flowgate.advice import BlindSpot, Evidence, Finding, Recommendation
-from flowgate.errors import Invalid, Problem
 from flowgate.money import PERIOD, Cost, Volume
+
+__all__ = [
+    "action_from_json",
+    "action_json",
+    "blind_spot_json",
+    "cost_json",
+    "evidence_json",
+    "finding_json",
+    "recommendation_json",
+    "volume_json",
+]
 
 Json = dict[str, object]
 
@@ -77,50 +84,3 @@ def recommendation_json(recommendation: Recommendation) -> Json:
         "reversible": recommendation.reversible,
         "expires": recommendation.expires.isoformat(),
     }
-
-
-def action_json(action: Action) -> Json:
-    match action:
-        case DropMetric():
-            return {"type": action.type, "metric": action.metric}
-        case DropLogs():
-            return {
-                "type": action.type,
-                "service": action.service,
-                "max_severity_number": action.max_severity_number,
-            }
-        case _:
-            assert_never(action)
-
-
-def action_from_json(value: Mapping[str, object], path: str = "action") -> Action:
-    """The action a JSON object says; `Invalid` names the field that is missing, of the wrong type or unknown."""
-    match value.get("type"):
-        case "drop_metric":
-            _only(value, {"type", "metric"}, path)
-            return DropMetric(_text(value, "metric", path))
-        case "drop_logs":
-            _only(value, {"type", "service", "max_severity_number"}, path)
-            return _drop_logs(value, path)
-        case other:
-            raise Invalid("unknown action", (Problem(f"{path}/type", f"{other!r} is not an action type"),))
-
-
-def _drop_logs(value: Mapping[str, object], path: str) -> DropLogs:
-    severity = value.get("max_severity_number")
-    if not isinstance(severity, int) or isinstance(severity, bool) or not 1 <= severity <= 24:
-        raise Invalid("bad action", (Problem(f"{path}/max_severity_number", "an integer from 1 to 24"),))
-    return DropLogs(_text(value, "service", path), severity)
-
-
-def _text(value: Mapping[str, object], key: str, path: str) -> str:
-    text = value.get(key)
-    if not isinstance(text, str) or not text:
-        raise Invalid("bad action", (Problem(f"{path}/{key}", "a non-empty string"),))
-    return text
-
-
-def _only(value: Mapping[str, object], known: set[str], path: str) -> None:
-    extra = sorted(set(value) - known)
-    if extra:
-        raise Invalid("bad action", tuple(Problem(f"{path}/{key}", "unknown field") for key in extra))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ BASE = (ROOT / "gateway" / "base.yaml").read_text()
 HOSTILE = [
     "${env:HOME}", "$${env:HOME}", "$$$", "${file:/etc/passwd}", 'a"b', "a\\", "a\\\\\"", "a' or true or '", '" or true or name == "',
     "on", "yes", "null", "~", "1e3", "12:30:45", "0x10", "- a", "a: b", "#c", "{{x}}", "%s", "é", "名前", "a b", "*", "&a", "!tag", "|", ">",
-    "a.b", ".*", "(", "name == \"x\"", "\u2028", "\u00a0", "x" * MAX_NAME,
+    "a.b", ".*", "(", "name == \"x\"", "\u2028", "\u00a0", "a\nb", "a\x00", "\x7f", "\t", "\ufffe", "\U0010ffff", "x" * MAX_NAME,
 ]  # fmt: skip
 
 
@@ -32,12 +33,12 @@ def unquoted(condition: str) -> str:
     """What the Collector and then OTTL make of a finished condition: `$$` is `$`, and the literal is read back."""
     literal = condition.replace("$$", "$").split(" == ", 1)[1]
     assert literal[0] == literal[-1] == '"'
-    out, at = "", 1
-    while at < len(literal) - 1:
-        at += literal[at] == "\\"
-        out += literal[at]
-        at += 1
-    return out
+    return re.sub(r"\\(?:u([0-9a-f]{4})|U([0-9a-f]{8})|(.))", _unescaped, literal[1:-1])
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    code = found[1] or found[2]
+    return chr(int(code, 16)) if code else {"n": "\n", "r": "\r", "t": "\t"}.get(found[3], found[3])
 
 
 def test_the_same_input_makes_the_same_bytes_in_any_order() -> None:
@@ -74,7 +75,7 @@ def test_a_hostile_name_is_read_back_as_it_is(name: str) -> None:
     assert "${" not in condition.replace("$$", "")
 
 
-names = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=40)
+names = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=40)
 
 
 @settings(max_examples=300)
@@ -86,7 +87,7 @@ def test_any_name_is_read_back_as_it_is(name: str) -> None:
     assert unquoted(condition) == name
 
 
-@pytest.mark.parametrize("name", ["a\nb", "a\x00", "\x7f", "\ud800", "x" * (MAX_NAME + 1), "\t"])
+@pytest.mark.parametrize("name", ["\ud800", "a\udfffb", "x" * (MAX_NAME + 1)])
 def test_what_ottl_cannot_carry_is_refused(name: str) -> None:
     with pytest.raises(Invalid):
         quoted(name)

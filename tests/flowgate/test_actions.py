@@ -1,0 +1,154 @@
+"""Every action: a value that exists is valid, survives its JSON, and its schema says the same as the code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from flowgate import actions
+from flowgate.action_shapes import ACTION_TYPES, action_from_json, action_json
+from flowgate.actions import (
+    Action,
+    AggregateLabels,
+    DeleteLabel,
+    DropMetric,
+    DropPoints,
+    Label,
+    Match,
+    Redact,
+    ReduceBuckets,
+    Rename,
+    SampleTraces,
+    SetInterval,
+    TrimAttribute,
+)
+from flowgate.errors import Invalid
+from flowgate.telemetry import Signal
+from tests.actions import EXAMPLES, NODE, POD, any_action
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "action.json").read_text())
+valid = Draft202012Validator(SCHEMA)
+
+
+def test_union_json_schema_and_examples_know_the_same_types() -> None:
+    types = {member.__name__ for part in get_args(Action) for member in (get_args(part) or (part,))}
+    assert {type(a).__name__ for a in EXAMPLES} == types
+    assert {a.type for a in EXAMPLES} == set(ACTION_TYPES) == {one["properties"]["type"]["const"] for one in SCHEMA["oneOf"]}
+
+
+@pytest.mark.parametrize("action", EXAMPLES, ids=lambda a: a.type)
+def test_an_example_of_each_survives_the_round_trip(action: Action) -> None:
+    assert action_from_json(json.loads(json.dumps(action_json(action)))) == action
+    valid.validate(action_json(action))
+
+
+@given(any_action())
+def test_any_action_survives_the_round_trip_and_fits_the_schema(action: Action) -> None:
+    found = json.loads(json.dumps(action_json(action)))
+    assert action_from_json(found) == action
+    valid.validate(found)
+
+
+junk = st.none() | st.booleans() | st.integers(-5, 100_000) | st.floats(allow_nan=False) | st.text(max_size=3) | st.just([]) | st.just({})
+
+
+@given(any_action(), st.data())
+def test_whatever_one_field_becomes_code_and_schema_refuse_the_same_types(action: Action, data: st.DataObject) -> None:
+    """The schema cannot say everything (bounds that ascend), but what it refuses the code refuses, and the code never raises anything else."""
+    found: dict[str, Any] = json.loads(json.dumps(action_json(action)))
+    found[data.draw(st.sampled_from(sorted(found)))] = data.draw(junk)
+    try:
+        action_from_json(found)
+    except Invalid:
+        return
+    valid.validate(found)
+
+
+@pytest.mark.parametrize("action", EXAMPLES, ids=lambda a: a.type)
+def test_every_field_is_needed_and_no_other_is_known(action: Action) -> None:
+    found = action_json(action)
+    for field in set(found) - {"type"}:
+        short = {k: v for k, v in found.items() if k != field}
+        with pytest.raises(Invalid) as refusal:
+            action_from_json(short)
+        assert any(p.path.startswith(f"action/{field}") for p in refusal.value.problems)
+        assert not valid.is_valid(short)
+    with pytest.raises(Invalid):
+        action_from_json({**found, "why": "x"})
+    assert not valid.is_valid({**found, "why": "x"})
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ({"type": "drop_points", "metric": "m", "where": [{"label": {"place": "scope", "key": "a"}, "values": ["x"]}]}, "action/where/0/label/place"),
+        ({"type": "drop_points", "metric": "m", "where": [{"label": {"place": "point", "key": "a"}, "values": [7]}]}, "action/where/0/values/0"),
+        ({"type": "drop_points", "metric": "m", "where": [7]}, "action/where/0"),
+        ({"type": "drop_points", "metric": "m", "where": []}, "action"),
+        ({"type": "reduce_buckets", "metric": "m", "bounds": [], "of": [1, "2"]}, "action/of/1"),
+        ({"type": "reduce_buckets", "metric": "m", "bounds": [], "of": [10**400]}, "action/of/0"),
+        ({"type": "reduce_buckets", "metric": "m", "bounds": [1], "of": [1]}, "action"),
+        ({"type": "sample_traces", "keep_percent": 100}, "action"),
+        ({"type": "sample_traces", "keep_percent": True}, "action/keep_percent"),
+        ({"type": "redact", "signal": "traces", "label": None, "shape": "email"}, "action"),
+        ({"type": "redact", "signal": "metrics", "label": None, "shape": "email"}, "action/signal"),
+        ({"type": "trim_attribute", "signal": "logs", "label": {"place": "point"}, "max_bytes": 5}, "action/label/key"),
+        ({"type": "route", "signal": "x", "service": "s", "exporter": "e"}, "action/signal"),
+        ({"type": ["drop_metric"]}, "action/type"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_inside_names_its_place(value: dict[str, object], path: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        action_from_json(value)
+    assert [p.path for p in refusal.value.problems] == [path]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DropMetric(""),
+        lambda: Label("point", ""),
+        lambda: Match(POD, ()),
+        lambda: Match(POD, ("a", "a")),
+        lambda: DropPoints("m", (Match(POD, ("a",)), Match(POD, ("b",)))),
+        lambda: AggregateLabels("m", (), "sum", 60.0),
+        lambda: AggregateLabels("m", (POD, POD), "sum", 60.0),
+        lambda: AggregateLabels("m", (POD,), "none", 60.0),  # type: ignore[arg-type]
+        lambda: AggregateLabels("m", (POD,), "sum", float("inf")),
+        lambda: AggregateLabels("m", (POD,), "sum", 0.0),
+        lambda: DeleteLabel("m", POD, ()),
+        lambda: DeleteLabel("m", POD, (POD,)),
+        lambda: DeleteLabel("m", POD, (NODE, NODE)),
+        lambda: ReduceBuckets("m", (), ()),
+        lambda: ReduceBuckets("m", (1.0,), (2.0, 1.0)),
+        lambda: ReduceBuckets("m", (3.0,), (1.0, 2.0)),
+        lambda: ReduceBuckets("m", (), (float("inf"),)),
+        lambda: Rename("a", "a"),
+        lambda: SetInterval("j", 0),
+        lambda: SetInterval("j", 3601),
+        lambda: SampleTraces(0.0),
+        lambda: SampleTraces(float("nan")),
+        lambda: TrimAttribute(Signal.METRICS, POD, 5),  # type: ignore[arg-type]
+        lambda: TrimAttribute(Signal.LOGS, POD, 0),
+        lambda: Redact(Signal.METRICS, POD, "ip"),  # type: ignore[arg-type]
+        lambda: Redact(Signal.TRACES, None, "ip"),
+    ],
+)
+def test_a_value_that_exists_is_valid(make: Any) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        make()
+
+
+def test_what_buckets_lose_is_what_is_not_kept() -> None:
+    assert ReduceBuckets("m", (1.0,), (0.5, 1.0, 2.0)).merged == (0.5, 2.0)
+
+
+def test_every_action_says_what_it_does() -> None:
+    for action in EXAMPLES:
+        assert getattr(actions, type(action).__name__).__doc__
