@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,8 @@ from analyzer.labelling import (
     shaped,
     table,
 )
-from analyzer.redundancy import Cells, Compared, compare
-from flowgate.actions import Action, DropMetric
+from analyzer.redundancy import Cells, Compared, compare, same_sums, summed
+from flowgate.actions import Action, DropMetric, Label
 from flowgate.advice import (
     AttributeProfile,
     LabelProfile,
@@ -43,6 +44,7 @@ from flowgate.advice import (
     Profile,
     ResourceAttribute,
     SpanProfile,
+    Twin,
     Untold,
 )
 from flowgate.ids import GatewayId
@@ -54,6 +56,8 @@ LABELS_FROM_SERIES = 50
 OWNERS = 20
 LABEL_SETS = 16
 """Of each metric, whose values are compared with other metrics'."""
+MOST_SUMMED = 20
+"""Pairs of metrics of which one may be the other summed over labels, that are looked at."""
 ATTRIBUTES = 500
 """Of log records and spans, the costliest."""
 MOST_SHAPED = 60_000
@@ -296,10 +300,32 @@ def _owners(asked: _Asked) -> dict[int, list[Owner]]:
 
 
 def _compared(asked: _Asked, metrics: Sequence[MetricProfile]) -> Compared:
-    found = asked.db.execute(_sql("cells"), [*_asked(asked.side, asked.window, asked.gateway), LABEL_SETS]).to_arrow_table()
-    buckets = asked.db.execute(_sql("buckets"), _asked(asked.side, asked.window, asked.gateway)).fetchall()[0][0]
-    cells = Cells(_numbers(found, "number"), _numbers(found, "cell"), _numbers(found, "value"), max(1, buckets))
-    return compare(cells, [m.metric for m in metrics])
+    window = _asked(asked.side, asked.window, asked.gateway)
+    buckets = asked.over("buckets", asked.window)[0][0]
+    found = compare(_cells(asked, "cells", "cell", buckets, *window, LABEL_SETS), [m.metric for m in metrics])
+    known = {t.metric for t in found.twins}
+    summed_up = (t for t in _summed_up(asked, metrics) if t.metric not in known)
+    return replace(found, twins=tuple(sorted((*found.twins, *summed_up), key=lambda t: (t.metric, t.relation, t.of))))
+
+
+def _summed_up(asked: _Asked, metrics: Sequence[MetricProfile]) -> Iterator[Twin]:
+    """Metrics that are another one, summed over some of its labels. The same sums may be chance: what is cheap to refuse is refused first."""
+    window = _asked(asked.side, asked.window, asked.gateway)
+    sums = _cells(asked, "sums", "bucket", 1, *window)
+    pairs = ((metrics[a], metrics[b], a, b) for a, b in same_sums(sums, [m.volume.series for m in metrics]))
+    alike = (
+        pair for pair in pairs if pair[0].metric != pair[1].metric and pair[0].unit == pair[1].unit and pair[0].services == pair[1].services
+    )
+    for coarse, fine, *numbers in islice(alike, MOST_SUMMED):
+        over = tuple(Label("point", key) for (key,) in asked.rows("over", *numbers) if key)
+        held = summed(asked.rows("summed", *window, *numbers, LABEL_SETS)) if over else None
+        if held is not None:
+            yield Twin(coarse.metric, "aggregate", (fine.metric,), *held, over)
+
+
+def _cells(asked: _Asked, name: str, cell: str, buckets: int, *args: Any) -> Cells:
+    found = asked.db.execute(_sql(name), list(args)).to_arrow_table()
+    return Cells(_numbers(found, "number"), _numbers(found, cell).astype(np.uint64), _numbers(found, "value"), max(1, buckets))
 
 
 # --- labels ----------------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Metrics that say what others say: the same values on the same label sets, or a sum of others, on everything compared.
+"""Metrics that say what others say: the same values on the same label sets, a sum of others, or one other summed over labels.
 
 Values are compared in cells: one label set in one bucket of time. Label sets are chosen by a hash of their own, the same ones for every metric
 that has them, so that metrics meet in many cells or in none. Equality is of numbers as they were sent, with no tolerance but for the rounding
@@ -7,6 +7,7 @@ of sums. Few values, or few different ones, prove nothing: two metrics that are 
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -186,3 +187,37 @@ def _is_sum(rows: NDArray[np.float64], at: int, terms: Sequence[int]) -> bool:
     parts = rows[list(terms)]
     mixed = np.count_nonzero(np.count_nonzero(parts, axis=0) > 1)
     return bool(mixed >= DIFFERENT and np.allclose(parts.sum(axis=0), rows[at], rtol=ROUNDING, atol=0))
+
+
+# --- summed over labels ----------------------------------------------------------------------------------------------------------------
+
+
+def same_sums(sums: Cells, series: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Pairs of metrics, one of fewer `series` and one of more, whose values add up to the same in every bucket: what is to be looked at.
+
+    Of several with the same sums the one with the fewest series is paired with each.
+    """
+    telling = [(number, values) for number, values in sums.metrics() if values.telling]
+    alike: dict[bytes, list[tuple[int, Values]]] = defaultdict(list)
+    for number, values in telling:
+        alike[values.cell.tobytes()].append((number, values))
+    for family in alike.values():
+        yield from _close(sorted(family, key=lambda one: float(one[1].value[-1])), series)
+
+
+def _close(family: Sequence[tuple[int, Values]], series: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Of metrics in the order of their last sum those next to each other that are the same in all."""
+    for (a, mine), (b, its) in pairwise(family):
+        if series[a] != series[b] and np.allclose(mine.value, its.value, rtol=ROUNDING, atol=0):
+            yield (a, b) if series[a] < series[b] else (b, a)
+
+
+def summed(rows: Sequence[tuple[int, float, float | None, int]]) -> tuple[int, int] | None:
+    """How many values and label sets were compared, if each is the sum of its parts, and of more than one often enough. `rows`: the series, its
+    value, the sum of its parts, and of how many parts."""
+    whole = Values(np.zeros(len(rows), np.uint64), np.array([value for _, value, _, _ in rows], np.float64))
+    if not rows or not whole.telling or sum(terms > 1 for *_, terms in rows) < DIFFERENT:
+        return None
+    if not all(parts is not None and math.isclose(value, parts, rel_tol=ROUNDING) for _, value, parts, _ in rows):
+        return None
+    return len(rows), len({series for series, *_ in rows})

@@ -383,6 +383,39 @@ def test_twins_meet_on_the_same_label_sets(store: Store) -> None:
     assert seen(store.write()).twins == (Twin("b", "equal", ("a",), 36, 3),)
 
 
+def grid(store: Store, *, off: float = 0.0) -> None:
+    """`fine` by k and path, `coarse` by k alone; `off` is added to one value of `coarse`."""
+    dice = np.random.default_rng(1)
+    for k in range(3):
+        parts = [dice.integers(1, 1000, 12).astype(float) for _ in range(4)]
+        for path, values in enumerate(parts):
+            sent(store, range(0, 60, 5), "fine", {"path": str(path), "k": str(k)}, resource={"service.name": "s"}, values=values.tolist())
+        whole = sum(parts[1:], parts[0])
+        whole[k] += off
+        sent(store, range(0, 60, 5), "coarse", {"k": str(k)}, resource={"service.name": "s"}, values=whole.tolist())
+
+
+def test_a_metric_that_is_another_summed_over_a_label_is_found(store: Store) -> None:
+    grid(store)
+    sent(store, range(0, 60, 5), "else", {"k": "1"}, values=[float(k * k + 1) for k in range(12)])
+    assert seen(store.write()).twins == (Twin("coarse", "aggregate", ("fine",), 36, 3, (Label("point", "path"),)),)
+
+
+def test_one_sum_that_is_off_is_no_aggregate(store: Store) -> None:
+    grid(store, off=1.0)
+    assert seen(store.write()).twins == ()
+
+
+def test_sums_that_are_the_same_by_chance_of_the_whole_are_looked_at_label_set_by_label_set(store: Store) -> None:
+    """The same total in every bucket, spread otherwise over k."""
+    values = [float(k + 1) for k in range(12)]
+    for k in range(3):
+        sent(store, range(0, 60, 5), "coarse", {"k": str(k)}, values=[v * (k + 1) for v in values])
+        for path in range(2):
+            sent(store, range(0, 60, 5), "fine", {"k": str(k), "path": str(path)}, values=values)
+    assert [t.relation for t in seen(store.write()).twins] == []
+
+
 def test_values_that_are_none_are_not_compared(store: Store) -> None:
     for name in ("a", "b"):
         sent(store, range(0, 60, 5), name, values=[float("nan")] * 12)
