@@ -31,31 +31,16 @@ MOST = 0.6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyValues:
-    """Every key-value of a store, in the order of key and value; `ids[order]` ascends."""
+    """Every key-value of a store, in the order of key and value."""
 
-    ids: NDArray[np.uint64]
-    order: NDArray[np.int64]
+    find: Callable[[Any], NDArray[np.int64]]
+    """Rows of ids; -1 where a segment names one that it does not hold."""
     keys: tuple[str, ...]
     starts: NDArray[np.int64]
     """Where each key's values begin, and at last where the last one's end."""
     key_of: NDArray[np.int64]
     texts: Callable[[Sequence[int]], Sequence[str]]
     bytes: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, ids: Any, keys: Any, texts: Callable[[Sequence[int]], Sequence[str]], sizes: Any) -> KeyValues:
-        """`keys`: codes that ascend with the rows, and the key of each code."""
-        codes, names = keys
-        starts = np.searchsorted(codes, np.arange(len(names) + 1))
-        return cls(ids, np.argsort(ids), tuple(names), starts, codes, texts, sizes)
-
-    def find(self, ids: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Rows of key-values; -1 where a segment names one that it does not hold."""
-        if not self.ids.size:
-            return np.full(ids.size, -1, np.int64)
-        at = np.minimum(np.searchsorted(self.ids, ids, sorter=self.order), self.ids.size - 1)
-        rows = self.order[at]
-        return np.where(self.ids[rows] == ids, rows, -1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -232,13 +217,16 @@ def metric_columns(rows: Rows, part: slice, resources: Sequence[Column], kvs: Ke
     own = rows.begins[part.start : part.stop + 1]
     series = np.repeat(np.arange(count), np.diff(own))
     resource = rows.resource[part]
-    shared = (narrowed_from(c, resource) for c in resources)
+    met = np.unique(resource)
+    shared = (narrowed_from(c, resource, met) for c in resources)
     return (*(c for c in shared if c.size > 1), *columns("point", rows.items[own[0] : own[-1]], series, count, kvs))
 
 
-def narrowed_from(column: Column, resource: NDArray[np.int64]) -> Column:
-    """A resource attribute's column, a row a series."""
-    codes, size = dense(column.codes[resource], column.size)
+def narrowed_from(column: Column, resource: NDArray[np.int64], met: NDArray[np.int64]) -> Column:
+    """A resource attribute's column, a row a series. `met`: the resources that occur: few, while series are many."""
+    small, size = dense(column.codes[met], column.size)
     rows = np.zeros(size, np.int64)
-    rows[codes] = np.append(0, column.rows)[column.codes[resource]]
-    return Column(column.label, codes, rows[1:])
+    rows[small] = np.append(0, column.rows)[column.codes[met]]
+    codes = np.zeros(column.codes.size, np.uint32)
+    codes[met] = small
+    return Column(column.label, codes[resource], rows[1:])

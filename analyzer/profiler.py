@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow.compute
 from numpy.typing import NDArray
 
 from analyzer import shapes
@@ -51,6 +52,7 @@ from flowgate.ids import GatewayId
 from flowgate.money import Volume
 from flowgate.telemetry import Kind, Side, Signal, Temporality, Window
 
+_ARROW: Any = pyarrow.compute  # its functions are made when it is imported
 LABELS_FROM_SERIES = 50
 """Metrics with fewer series than this have no label worth looking at."""
 OWNERS = 20
@@ -165,6 +167,8 @@ def label_tables(
 ) -> tuple[MetricTable, ...]:
     """Of the metrics with these names, one for each unit and kind: what tells how many series are left without any set of labels."""
     asked = _prepared(db, side, window, gateway, metrics)
+    for table_read in ("seen", "before", "known"):
+        asked.db.execute(f"DROP TABLE {table_read}")  # what is left needs the memory
     kvs = _key_values(asked)
     resources, _ = _resources(asked, kvs)
     heads = {row[0]: row[1:] for row in asked.db.execute("FROM names").fetchall()}
@@ -334,10 +338,13 @@ def _cells(asked: _Asked, name: str, cell: str, buckets: int, *args: Any) -> Cel
 def _key_values(asked: _Asked) -> KeyValues:
     found = asked.db.execute(_sql("key_values")).to_arrow_table().combine_chunks()
     keys = found.column("key").combine_chunks().dictionary_encode()  # in the order in which they come, which is their own
-    values = found.column("value").combine_chunks()
-    return KeyValues.of(
-        _numbers(found, "kv_id"),
-        (keys.indices.to_numpy(zero_copy_only=False), keys.dictionary.to_pylist()),
+    ids, values = (found.column(name).combine_chunks() for name in ("kv_id", "value"))
+    codes, names = keys.indices.to_numpy(zero_copy_only=False).astype(np.int64), keys.dictionary.to_pylist()
+    return KeyValues(
+        lambda wanted: _ARROW.index_in(wanted, value_set=ids).fill_null(-1).to_numpy(zero_copy_only=False),
+        tuple(names),
+        np.searchsorted(codes, np.arange(len(names) + 1)),
+        codes,
         lambda rows: values.take(rows).to_pylist(),
         _numbers(found, "bytes"),
     )
@@ -363,6 +370,8 @@ def _tables(
 ) -> Iterator[tuple[int, tuple[Column, ...], LabelTable, NDArray[np.float64]]]:
     """Of each metric with enough series: its number, its labels, its series and their points."""
     found = asked.db.execute(_sql("labels"), [from_series]).to_arrow_table().combine_chunks()
+    if np.any(np.diff(_numbers(found, "number")) < 0):
+        found = found.take(np.argsort(_numbers(found, "number"), kind="stable")).combine_chunks()
     begins, ids = _lists(found, "point_kv")
     number, resource, scope, points = (_numbers(found, name) for name in ("number", "resource", "scope", "points"))
     rows = Rows(number, resource, scope, points, begins, kvs.find(ids))
@@ -391,10 +400,9 @@ def _numbers(found: Any, column: str) -> Any:
 
 
 def _lists(found: Any, column: str) -> tuple[Any, Any]:
-    """Where each row's items begin, and at last where the last one's end, and the items."""
+    """Where each row's items begin, and at last where the last one's end, and the items, an Arrow array."""
     lists = found.column(column).combine_chunks()
-    offsets = lists.offsets.to_numpy()
-    return offsets.astype(np.int64), lists.values.to_numpy(zero_copy_only=False)
+    return lists.offsets.to_numpy().astype(np.int64), lists.values
 
 
 # --- logs and spans --------------------------------------------------------------------------------------------------------------
