@@ -149,7 +149,7 @@ def _mixed(x: Any) -> Any:
     return x ^ (x >> np.uint64(31))
 
 
-def _described(of: Any, within: Any, metrics: int) -> tuple[pa.Table, pa.Table]:
+def _described(of: Any, within: Any, metrics: int) -> tuple[Any, Any]:
     """The `series` table and the `kv` table."""
     gauge = np.array([(k - _is_twin(k)) % 3 == 0 for k in range(metrics)])
     service = np.array([_service(k) for k in range(metrics)])[of]
@@ -195,7 +195,7 @@ def _resources(pod: Any) -> tuple[Any, Any]:
     return np.stack([_kv_id(_KEY[key], value) for key, value in columns], axis=1), np.unique(pod)
 
 
-def _kv_table(pods: Any, users: int, statuses: int) -> pa.Table:
+def _kv_table(pods: Any, users: int, statuses: int) -> Any:
     texts: dict[str, list[str]] = {
         "service.name": [f"svc_{k:03d}" for k in range(200)],
         "k8s.namespace.name": [f"team-{k}" for k in range(10)],
@@ -215,11 +215,11 @@ def _kv_table(pods: Any, users: int, statuses: int) -> pa.Table:
     return pa.table({"kv_id": ids, "key": keys, "value": values, "value_type": ["string"] * len(keys)})
 
 
-def _coded(codes: Any, words: list[str]) -> pa.Array:
+def _coded(codes: Any, words: list[str]) -> Any:
     return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(words, pa.string()))
 
 
-def _lists(ids: Any) -> pa.Array:
+def _lists(ids: Any) -> Any:
     rows, width = ids.shape
     return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1) * width, pa.int32()), pa.array(ids.ravel()))
 
@@ -227,7 +227,7 @@ def _lists(ids: Any) -> pa.Array:
 # --- points --------------------------------------------------------------------------------------------------------------------------
 
 
-def _points(described: pa.Table, of: Any, within: Any, moments: Any, times: list[datetime]) -> list[pa.Table]:
+def _points(described: Any, of: Any, within: Any, moments: Any, times: list[datetime]) -> list[Any]:
     """One table a scrape. A value depends on the metric (a twin: on what it repeats), the series and the scrape alone."""
     like = of - (of % TWIN == TWIN - 1)
     rate = (_mixed(like.astype(np.uint64) * _MULTIPLIER + within.astype(np.uint64)) % np.uint64(1000)).astype(np.float64) + 1
@@ -235,7 +235,7 @@ def _points(described: pa.Table, of: Any, within: Any, moments: Any, times: list
     return [_scrape(ids, rate, int(m), t) for m, t in zip(moments, times, strict=True)]
 
 
-def _scrape(ids: Any, rate: Any, scrape: int, time: datetime) -> pa.Table:
+def _scrape(ids: Any, rate: Any, scrape: int, time: datetime) -> Any:
     n = len(rate)
     moment = np.full(n, int(time.timestamp() * 1e6), np.int64)
     at = pa.array(moment, pa.timestamp("us"))
@@ -248,7 +248,7 @@ def _scrape(ids: Any, rate: Any, scrape: int, time: datetime) -> pa.Table:
     )  # fmt: skip
 
 
-def _write(folder: Path, series: pa.Table, kv: pa.Table, points: list[pa.Table]) -> dict[str, int]:
+def _write(folder: Path, series: Any, kv: Any, points: list[Any]) -> dict[str, int]:
     pq.write_table(series, folder / "series.parquet", compression="zstd")
     pq.write_table(kv, folder / "kv.parquet", compression="zstd")
     with pq.ParquetWriter(folder / "points.parquet", points[0].schema, compression="zstd") as writer:
