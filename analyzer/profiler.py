@@ -131,6 +131,7 @@ def profile(
     classify = classify or (shapes.classify if shapes.available() else None)
     asked = _prepared(db, side, window, gateway)
     asked.over("intervals", window)
+    asked = _without_gap(asked)
     kvs = _key_values(asked)
     resources, paid = _resources(asked, kvs)
     labels, attributes = dict(_labels(asked, resources, kvs)), _attributes(asked)
@@ -243,12 +244,20 @@ def _prepared(
     return asked
 
 
+def _without_gap(asked: _Asked) -> _Asked:
+    """Where nothing was seen for a while in the window before, it was not seen as a whole: a tap that was away must not look like a rise."""
+    if asked.previous is None or not asked.over("gap", asked.previous)[0][0]:
+        return asked
+    asked.rows("unseen")
+    return replace(asked, reached=asked.seen)
+
+
 def _untold(asked: _Asked, not_compared: int, has_shapes: bool) -> Iterator[Untold]:
     yield _BOUNDS
     if not has_shapes:
         yield Untold("shape", "scikit-learn is not installed")
     if asked.previous is None:
-        yield Untold("previous", "segments do not reach over the whole window before")
+        yield Untold("previous", "segments do not reach over the whole window before, or nothing at all was seen for a part of it")
     if not_compared:
         yield Untold("twins", f"{not_compared} metric(s) had too few values, or too few different ones, to be compared")
 

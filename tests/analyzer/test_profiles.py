@@ -131,6 +131,17 @@ def test_a_window_before_that_was_not_seen_whole_is_none(store: Store) -> None:
     assert "previous" in {u.what for u in found.untold}
 
 
+@pytest.mark.parametrize(("away", "whole"), [((20, 60), False), ((0, 30), False), ((25, 55), False), ((25, 35), True)])
+def test_a_tap_that_was_away_in_the_window_before_is_no_rise(store: Store, away: tuple[int, int], whole: bool) -> None:
+    """Nothing of anything for over three intervals: then the window before tells nothing."""
+    for k in range(3):
+        sent(store, [s for s in range(0, 120, 5) if not away[0] <= s < away[1]], labels={"k": str(k)})
+    found = seen(reaching(store, 120), SECOND_MINUTE)
+    assert (only(found).previous is not None) is whole
+    assert ("previous" in {u.what for u in found.untold}) is not whole
+    assert only(found).born == 0
+
+
 # --- owners, bounds, samples -----------------------------------------------------------------------------------------------------
 
 
