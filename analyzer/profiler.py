@@ -267,8 +267,7 @@ def _untold(asked: _Asked, not_compared: int, has_shapes: bool) -> Iterator[Unto
 
 def _metrics(asked: _Asked, labels: Mapping[int, tuple[LabelProfile, ...]]) -> tuple[MetricProfile, ...]:
     previous = {number: asked.volume(*counts) for number, *counts in asked.rows("previous")}
-    start, end = asked.seen
-    churn = {n: rest for n, *rest in asked.rows("churn", asked.previous is not None, _utc(start), _utc(end))}
+    churn = {n: rest for n, *rest in asked.rows("churn", asked.previous is not None, _utc(asked.seen[1]))}
     owners = _owners(asked)
     nothing = Volume() if asked.previous else None
     return tuple(

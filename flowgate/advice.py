@@ -72,7 +72,8 @@ class MetricProfile:
     interval_seconds: float | None = None
     """Median time between two points of a series: the scrape or export interval. None when no series looked at had two."""
     born: int | None = None
-    """Series that were not there before, and began inside the window; None when what was before is not known."""
+    """Series that began inside the window: not in the window before, or, where that was not seen, well after the metric's first ones; None when
+    the interval is not known either."""
     ended: int | None = None
     """Series that sent nothing in the last three intervals of the window; None when the interval is not known."""
     previous: Volume | None = None

@@ -101,6 +101,13 @@ def test_what_began_late_was_born_and_what_stopped_early_has_ended(store: Store)
     assert (metric.interval_seconds, metric.born, metric.ended) == (5.0, 2, 2)
 
 
+def test_a_metric_that_starts_late_as_a_whole_is_no_churn_while_what_was_before_is_not_known(store: Store) -> None:
+    sent(store, range(0, 60, 5), "there")
+    for k in range(3):
+        sent(store, range(30, 60, 5), "late", {"k": str(k)})
+    assert {m.metric: m.born for m in seen(store.write()).metrics} == {"there": 0, "late": 0}
+
+
 def test_with_the_window_before_a_series_was_born_if_it_was_not_in_it(store: Store) -> None:
     sent(store, range(0, 120, 5), labels={"k": "always"})
     sent(store, range(60, 120, 5), labels={"k": "born"})
