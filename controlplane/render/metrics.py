@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 from itertools import groupby
 
+from controlplane.render.gojson import go_double
 from controlplane.render.ottl import And, Call, Compare, Condition, Literal, Or, Path, Value, all_of, call, eq, one_of, statement, text
 from controlplane.render.yaml import Config
 from flowgate.actions import (
@@ -75,32 +75,23 @@ def matching(action: DropPoints) -> Condition:
 
 
 def _has(match: Match) -> Condition:
-    """Values are compared as text, as they are shown: an integer 200 is "200". Go writes some doubles shorter than the tap does."""
+    """Values are compared as text: an integer 200 is "200". A double is both what Go writes (1) and what the tap shows (1.0)."""
     path = Path("resource.attributes" if match.label.place == "resource" else "attributes", match.label.key)
     as_text = call("String", path)
-    shorter = [And((call("IsDouble", path), eq(as_text, go))) for go in map(go_double, match.values) if go]
+    shorter = [And((call("IsDouble", path), eq(as_text, go))) for go in map(shown_double, match.values) if go]
     same = one_of(as_text, match.values)
     return Or((*(same.parts if isinstance(same, Or) else (same,)), *shorter)) if shorter else same
 
 
-def go_double(value: str) -> str | None:
-    """How Go's encoding/json writes the double that Python writes like this, where they differ; None for other text."""
+def shown_double(value: str) -> str | None:
+    """What Go writes for the double that the tap shows like this, where they differ; None for other text."""
     try:
         number = float(value)
     except ValueError:
         return None
     if repr(number) != value or not math.isfinite(number):
         return None
-    written = go_json_double(number)
-    return written if written != value else None
-
-
-def go_json_double(number: float) -> str:
-    """As encoding/json: the shortest digits that are this double, plain from 1e-6 up to 1e21, with a short exponent beyond."""
-    if number == 0 or 1e-6 <= abs(number) < 1e21:
-        return f"{Decimal(repr(number)):f}".removesuffix(".0")
-    mantissa, _, exponent = repr(number).partition("e")
-    return f"{mantissa.removesuffix('.0')}e{exponent.replace('-0', '-')}"
+    return go_double(number) if go_double(number) != value else None
 
 
 def _transform(actions: Sequence[Action]) -> Config | None:
