@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import re2
 
 from analyzer.naming import EVERY_STRATEGY, Part, Strategy, candidates, is_resource_info
-from flowgate.advice import BlindSpot, Evidence, MetricProfile, Policy, Reference, Usage
+from flowgate.advice import BlindSpot, Evidence, Executed, MetricProfile, Policy, Reference, Usage
 from flowgate.telemetry import Signal
 from flowgate.usage import Use
 
@@ -47,7 +47,7 @@ class Reading:
 
 @dataclass(slots=True)
 class Readers:
-    """An index over a usage: exact names in a table, patterns compiled once."""
+    """An index over a usage: exact names in a table, patterns compiled once. `narrowing`: what lowers trust beside the usage's own spots."""
 
     usage: Usage
     narrowing: tuple[BlindSpot, ...]
@@ -55,7 +55,7 @@ class Readers:
     _by_name: dict[str, list[tuple[Reference, Use]]] = field(default_factory=dict[str, "list[tuple[Reference, Use]]"])
     _patterns: list[tuple[Pattern, Reference, Use]] = field(default_factory=list["tuple[Pattern, Reference, Use]"])
     _resource_hits: tuple[tuple[Reference, Use], ...] = ()
-    _hiding: list[tuple[list[Pattern], BlindSpot]] = field(default_factory=list["tuple[list[Pattern], BlindSpot]"])
+    _spots: list[tuple[list[Pattern], BlindSpot]] = field(default_factory=list["tuple[list[Pattern], BlindSpot]"])
 
     @classmethod
     def over(cls, usage: Usage, narrowing: Sequence[BlindSpot], strategies: Iterable[Strategy] = EVERY_STRATEGY) -> Readers:
@@ -64,8 +64,7 @@ class Readers:
             for use in reference.uses:
                 made._index(reference, use)
         for spot in usage.blind_spots:
-            if spot.kind == "hiding":
-                made._hiding.append(([compiled(p) for p in spot.touches], spot))
+            made._spots.append(([compiled(p) for p in spot.touches], spot))
         return made
 
     def _index(self, reference: Reference, use: Use) -> None:
@@ -84,8 +83,10 @@ class Readers:
         found = list(self._hits(names))
         parts = frozenset(part for _, _, part in found)
         hits = tuple((reference, use) for reference, use, _ in found)
-        hiding = tuple(spot for patterns, spot in self._hiding if not patterns or _any_match(patterns, names))
-        return Reading(tuple(names), hits, parts, hiding, self.narrowing, self.usage.everywhere, self._resource_hits)
+        spots = [spot for patterns, spot in self._spots if not patterns or _any_match(patterns, names)]
+        hiding = tuple(spot for spot in spots if spot.kind == "hiding")
+        narrowing = (*self.narrowing, *(spot for spot in spots if spot.kind == "narrowing"))
+        return Reading(tuple(names), hits, parts, hiding, narrowing, self.usage.everywhere, self._resource_hits)
 
     def _hits(self, names: Mapping[str, Part]) -> Iterable[tuple[Reference, Use, Part]]:
         for name, part in names.items():
@@ -121,17 +122,39 @@ def _any_match(patterns: Sequence[Pattern], names: Iterable[str]) -> bool:
     return any(p.fullmatch(n) for n in names for p in patterns)
 
 
-def unexecuted(usage: Usage) -> tuple[BlindSpot, ...]:
-    """Nobody says which queries were run: documents alone do not show what people ask ad hoc."""
-    if any(r.evidence.kind == "executed" for r in usage.references):
-        return ()
-    return (BlindSpot("narrowing", "no source of executed queries is connected"),)
+DEFAULT = Policy()
+
+
+def unexecuted(usage: Usage, policy: Policy = DEFAULT) -> tuple[BlindSpot, ...]:
+    """Nobody says which queries were run, or not for long enough: documents alone do not show what people ask ad hoc."""
+    if not usage.executed:
+        return (BlindSpot("narrowing", "no source of executed queries is connected"),)
+    said = ((one, _too_little(one, policy)) for one in usage.executed)
+    return tuple(BlindSpot("narrowing", reason, document=one.source) for one, reason in said if reason)
+
+
+def _too_little(one: Executed, policy: Policy) -> str | None:
+    who = f"the source {one.source}" if one.source is not None else "what was supplied"
+    if one.queries == 0:
+        return f"{who} holds no executed query of a metric"
+    if one.seconds is None:
+        return f"{who} does not say for how long executed queries were watched; the policy asks for {policy.days_of_queries} days"
+    if one.seconds < policy.days_of_queries * _DAY:
+        return f"{who} covers {_length(one.seconds)} of executed queries, the policy asks for {policy.days_of_queries} days"
+    return None
+
+
+_DAY = 86_400
+
+
+def _length(seconds: float) -> str:
+    """Rounded down: what is too short must not read as enough."""
+    return f"{int(seconds / _DAY * 10) / 10:.1f} days" if seconds >= _DAY else f"{int(seconds)} s"
 
 
 def narrowing_spots(window_seconds: float, policy: Policy, usage: Usage) -> tuple[BlindSpot, ...]:
-    """What lowers trust in every verdict: no executed queries, and a window shorter than the policy asks for."""
-    if window_seconds >= policy.days_of_tap * 86_400:
-        return unexecuted(usage)
-    seen = f"{window_seconds / 86_400:.1f} days" if window_seconds >= 86_400 else f"{window_seconds:.0f} s"
-    short = BlindSpot("narrowing", f"the tap was looked at for {seen}, the policy asks for {policy.days_of_tap} days")
-    return (*unexecuted(usage), short)
+    """What lowers trust in every verdict: no executed queries, and windows shorter than the policy asks for."""
+    if window_seconds >= policy.days_of_tap * _DAY:
+        return unexecuted(usage, policy)
+    short = BlindSpot("narrowing", f"the tap was looked at for {_length(window_seconds)}, the policy asks for {policy.days_of_tap} days")
+    return (*unexecuted(usage, policy), short)

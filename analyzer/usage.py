@@ -11,16 +11,17 @@ from dataclasses import dataclass, field, replace
 
 from analyzer import demand
 from analyzer.reading import Pattern
+from analyzer.references import querylog
 from analyzer.references.datadog import read_datadog
 from analyzer.references.expressions import Parse, Parsed, read_trees, too_wide
 from analyzer.references.gcp import read_gcp_filter
 from analyzer.references.inventory import Input, Inventory, read_inputs
 from analyzer.references.logql import read_logql
-from analyzer.references.queries import Answer, Document, Language, Query, ReadQuery, Unread
+from analyzer.references.queries import Answer, Document, Found, Language, Query, ReadQuery, Unread
 from analyzer.references.tokens import touched
 from analyzer.references.traceql import read_traceql
 from analyzer.references.tree import Node
-from flowgate.advice import BlindSpot, Evidence, Reference, Usage, UsageDocument
+from flowgate.advice import BlindSpot, Evidence, Executed, Reference, Usage, UsageDocument
 from flowgate.telemetry import Signal
 from flowgate.usage import EVERY_LABEL, Condition, LabelSet, NotUnderstood, Operator, Use
 
@@ -40,14 +41,16 @@ def usage_of(inventory: Inventory, parse: Parse) -> Usage:
     asked = [(d, item) for d in inventory.documents for item in d.found.items if isinstance(item, Query)]
     unread = [_unread(d.path, item) for d in inventory.documents for item in d.found.items if isinstance(item, Unread)]
     answers = _answers([q for _, q in asked], parse)
-    asks = [_ask(document, query, answer) for (document, query), answer in zip(asked, answers, strict=True)]
-    spots = (*unread, *(spot for ask in asks for spot in ask.spots))
+    every = [_ask(document, query, answer) for (document, query), answer in zip(asked, answers, strict=True)]
+    asks, unknown = _without_known_rules(every)
+    spots = (*unread, *(spot for ask in asks for spot in ask.spots), *unknown)
     rules = _Rules(asks, spots)
     references = tuple(rules.reference(ask) for ask in asks if ask.uses)
     understood = sum(1 for ask in asks if ask.understood)
     everywhere = {label: _evidence(a.path, a.query) for a in reversed(asks) for label in _listed_everywhere(a.query)}
     skipped = tuple((s.path, s.reason) for s in inventory.skipped)
-    return Usage(references, tuple(dict.fromkeys(spots)), documents, len(asks), understood, rules.recorded(), everywhere, skipped)
+    executed = tuple(_executed(inventory.documents))
+    return Usage(references, tuple(dict.fromkeys(spots)), documents, len(asks), understood, rules.recorded(), everywhere, skipped, executed)
 
 
 # --- one query -------------------------------------------------------------------------------------------------------------------------
@@ -139,6 +142,52 @@ def _evidence(path: str, query: Query) -> Evidence:
     kind = _KINDS.get(query.role, query.role)
     panel = query.where if query.rule is None else None
     return Evidence(kind, path, panel, query.text[:MAX_TEXT], query.rule)
+
+
+# --- what was run ------------------------------------------------------------------------------------------------------------------------
+
+
+def _executed(documents: Sequence[Document]) -> Iterator[Executed]:
+    """Each live source of executed queries alone, since each is of a system of its own; what was given as files together."""
+    founds: dict[str | None, list[Found]] = {}
+    for document in documents:
+        if document.found.kind == querylog.KIND:
+            founds.setdefault(document.live, []).append(document.found)
+    for live, found in founds.items():
+        time = querylog.watched(found)
+        ran = sum(1 for one in found for item in one.items if isinstance(item, Query) and _is_run(item))
+        yield Executed(live, ran, None if time is None else time.total_seconds())
+
+
+def _is_run(query: Query) -> bool:
+    return query.role in ("executed", "explored") and query.language in ("promql", "names")
+
+
+def _without_known_rules(asks: Sequence[_Ask]) -> tuple[list[_Ask], list[BlindSpot]]:
+    """Without the queries that rules ran whose rules are among the documents: these say more. A log names the group or the rule; one of
+    the same name that reads something else is another one."""
+    known: dict[str, set[tuple[str, bool]]] = {}
+    for ask in asks:
+        if ask.query.role in _OF_RULES:
+            for name in (ask.query.where.rpartition("/")[2], ask.query.rule or ""):
+                known.setdefault(name, set()).update((u.name, u.pattern) for u in ask.uses)
+    kept: list[_Ask] = []
+    unknown: dict[str, dict[str, None]] = {}
+    for ask in asks:
+        if ask.query.role != "evaluated":
+            kept.append(ask)
+        elif not ask.understood or not {(u.name, u.pattern) for u in ask.uses} <= known.get(ask.query.rule or "", set()):
+            kept.append(ask)
+            unknown.setdefault(ask.path, {})[ask.query.rule or ""] = None
+    return kept, [_unknown_rules(path, list(names)) for path, names in unknown.items()]
+
+
+_OF_RULES = frozenset({"alert", "recording_rule", "annotation", "slo"})
+
+
+def _unknown_rules(path: str, names: Sequence[str]) -> BlindSpot:
+    said = f"rules ran that are not among the documents: what they write is not known ({len(names)})"
+    return BlindSpot("narrowing", said, path, "rules", ", ".join(names[:20])[:MAX_TEXT])
 
 
 # --- recording rules ---------------------------------------------------------------------------------------------------------------------

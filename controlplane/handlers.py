@@ -20,7 +20,7 @@ from controlplane.ports import DEFAULT_DESTINATION, Active, Analysis, BookRevisi
 from controlplane.render import render
 from controlplane.sources import LiveSources
 from flowgate.actions import Action
-from flowgate.advice import BlindSpot, Policy, Usage, Waiver
+from flowgate.advice import BlindSpot, Executed, Policy, Usage, Waiver
 from flowgate.errors import Conflict, Invalid, NotFound, Problem
 from flowgate.fleet import ConfigBundle, Deployment, DeploymentState, Gateway, GatewayReport, Group, TemplateVersion
 from flowgate.ids import AnalysisId, DeploymentId, GatewayId, GroupId, OrgId, TemplateId, WaiverId, gateway_id, slug
@@ -34,7 +34,7 @@ from flowgate.shapes import (
     recommendation_json,
     volume_json,
 )
-from flowgate.sources import NEVER, Document, Fetch, Fetched, Source, SourceId, due, source_spots
+from flowgate.sources import NEVER, Document, Fetch, Fetched, Source, SourceId, due, executing_sources, source_spots
 from flowgate.sources import checked as checked_source
 from flowgate.telemetry import Side, Signal, Window, aligned
 
@@ -266,25 +266,44 @@ def _keep_fetch(tools: Tools, asked: Source, brought: Fetched, started: datetime
     return made
 
 
-def usage_inputs(work: UnitOfWork, org: OrgId, now: datetime) -> tuple[list[Document], tuple[BlindSpot, ...]]:
-    """Everything that is read by the org, uploaded and fetched (below the source's id), and what the live sources hide."""
-    documents = [*work.documents(org), *work.fetched_documents(org)]
-    return documents, source_spots(work.sources(org), work.histories(org), now)
+@dataclass(frozen=True, slots=True)
+class Supplied:
+    """Everything that says what an org reads: documents uploaded and fetched (below their source's id), and what live sources hide."""
+
+    uploaded: Sequence[Document]
+    fetched: Sequence[Document]
+    hidden: tuple[BlindSpot, ...]
+    executing: tuple[SourceId, ...]
+    """Sources of executed queries that are connected and seen, also those that hold none."""
+
+    @property
+    def documents(self) -> list[Document]:
+        return [*self.uploaded, *self.fetched]
 
 
-def usage_of(documents: Sequence[Document], hidden: Sequence[BlindSpot]) -> Usage:
-    """What documents read, and what live sources hide."""
+def supplied(work: UnitOfWork, org: OrgId, now: datetime) -> Supplied:
+    sources, histories = work.sources(org), work.histories(org)
+    spots, executing = source_spots(sources, histories, now), executing_sources(sources, histories, now)
+    return Supplied(work.documents(org), work.fetched_documents(org), spots, executing)
+
+
+def usage_of(given: Supplied) -> Usage:
+    """What documents read, and what live sources hide. What each source says of data sources holds in its own documents."""
+    inputs = [analyzer.Input(path, text) for path, text in given.uploaded]
+    inputs += [analyzer.Input(path, text, scope=path.partition("/")[0], live=True) for path, text in given.fetched]
     with analyzer.PromqlWorker() as parse:
-        read = analyzer.read_usage([analyzer.Input(path, text) for path, text in documents], parse)
-    return replace(read, blind_spots=(*hidden, *read.blind_spots))
+        read = analyzer.read_usage(inputs, parse)
+    silent = {str(s) for s in given.executing} - {one.source for one in read.executed}
+    executed = (*read.executed, *(Executed(source, 0, None) for source in sorted(silent)))
+    return replace(read, blind_spots=(*given.hidden, *read.blind_spots), executed=executed)
 
 
 def usage_report(tools: Tools, org: OrgId) -> Json:
     """What the org's documents and live sources read now: shape `usage` of CONTRACTS."""
     with tools.store.begin() as work:
-        documents, hidden = usage_inputs(work, org, tools.now())
-    usage = usage_of(documents, hidden)
-    return dict(analyzer.usage_json(usage, analyzer.unexecuted(usage)))
+        given = supplied(work, org, tools.now())
+    usage = usage_of(given)
+    return dict(analyzer.usage_json(usage, analyzer.unexecuted(usage, tools.policy)))
 
 
 # --- analysis ------------------------------------------------------------------------------------------------------------------------
@@ -305,10 +324,10 @@ def start_analysis(tools: Tools, org: OrgId, window: Window, gateway: str | None
 def finish_analysis(tools: Tools, analysis: Analysis) -> Analysis:
     """Profiles × references → advice. No transaction is held while it works."""
     with tools.store.begin() as work:
-        (documents, hidden), book = usage_inputs(work, analysis.org, tools.now()), price_book(work, analysis.org)
+        given, book = supplied(work, analysis.org, tools.now()), price_book(work, analysis.org)
     db = analyzer.open_tap(tools.segments, analysis.org)
     window = whole_buckets(Window(analysis.start, analysis.end), analyzer.bucket_seconds(db))
-    usage = usage_of(documents, hidden)
+    usage = usage_of(given)
     seen = analyzer.profile(db, Side.IN, window, analysis.gateway)
     advice = analyzer.advise(seen, usage, book, tools.policy, tools.now())
     done = Analysis(
@@ -319,7 +338,7 @@ def finish_analysis(tools: Tools, analysis: Analysis) -> Analysis:
         window.start,
         window.end,
         analysis.created,
-        {**advice_json(advice, usage), "usage_digest": usage_digest(documents)},
+        {**advice_json(advice, usage), "usage_digest": usage_digest(given.documents)},
     )
     return _put_analysis(tools, done)
 
@@ -475,11 +494,11 @@ _EXECUTED = re.compile(r"/query_log/[0-9]+\.log$|/victoriametrics/metric_names_s
 def _no_longer_advised(work: UnitOfWork, org: OrgId, actions: Sequence[Action], now: datetime) -> list[Problem]:
     """Actions that no finished analysis of today's documents recommends: a rule written since may read what they drop. None is advised
     while a live source hides, whatever an analysis said when it did not."""
-    documents, hidden = usage_inputs(work, org, now)
-    hiding = [spot for spot in hidden if spot.kind == "hiding"]
+    given = supplied(work, org, now)
+    hiding = [spot for spot in given.hidden if spot.kind == "hiding"]
     if hiding:
         return [Problem("sources", spot.reason) for spot in hiding]
-    today = usage_digest(documents)
+    today = usage_digest(given.documents)
     results = [a.result for a in work.analyses(org) if a.result is not None and a.result["usage_digest"] == today]
     if not results:
         return [Problem("analysis", "the documents have changed since they were analysed: analyse again")]

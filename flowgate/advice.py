@@ -257,6 +257,17 @@ class UsageDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class Executed:
+    """What is known of executed queries from one live source, or (`source` None) from all files and uploads together."""
+
+    source: str | None
+    queries: int
+    """Distinct ones that ask for metrics."""
+    seconds: float | None
+    """For how long they were watched; None: nothing says so."""
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What all documents together read, and what could not be read.
 
@@ -272,6 +283,8 @@ class Usage:
     recorded: Mapping[str, bool] = field(default_factory=dict[str, bool])
     everywhere: Mapping[str, Evidence] = field(default_factory=dict[str, Evidence])
     skipped: tuple[tuple[str, str], ...] = ()
+    executed: tuple[Executed, ...] = ()
+    """Of each source of executed queries that is connected or given, also of one that holds none."""
 
 
 # --- judgement ---------------------------------------------------------------------------------------------------------------

@@ -240,6 +240,7 @@ def age_text(age: timedelta) -> str:
     return f"{seconds} s"
 
 
-def reads_executed_queries(sources: Iterable[Source], histories: Mapping[SourceId, History], now: datetime) -> bool:
-    """Whether a source of executed queries is connected and seen: without one, every verdict's risk is a step higher."""
-    return any(s.kind in EXECUTED and state_of(s, histories.get(s.id, NEVER), now) in ("good", "partial") for s in sources)
+def executing_sources(sources: Iterable[Source], histories: Mapping[SourceId, History], now: datetime) -> tuple[SourceId, ...]:
+    """Sources of executed queries that are connected and seen: without one, every verdict's risk is a step higher."""
+    seen = (s.id for s in sources if s.kind in EXECUTED and state_of(s, histories.get(s.id, NEVER), now) in ("good", "partial"))
+    return tuple(seen)

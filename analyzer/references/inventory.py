@@ -34,11 +34,14 @@ _PLAIN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One file as text. `trouble`: why the shell could not give its text (too large, not UTF-8, a template)."""
+    """One file as text. `trouble`: why the shell could not give its text (too large, not UTF-8, a template). `scope`: what it belongs
+    together with: the argument that it was given by, or (`live`) the source that it was fetched from."""
 
     path: str
     text: str
     trouble: str | None = None
+    scope: str = ""
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +62,14 @@ def read_inputs(
     inputs: Sequence[Input], readers: tuple[JsonReader, ...] = READERS, text_readers: tuple[TextReader, ...] = TEXT_READERS
 ) -> Inventory:
     """Every document of every input, in order. Never raises: what cannot be read becomes a document that says so."""
-    files = [(given.path, list(_things(given, readers, text_readers))) for given in inputs]
+    files = [(given, list(_things(given, readers, text_readers))) for given in inputs]
     around, used = _around([thing for _, things in files for thing in things])
     documents: list[Document] = []
     skipped: list[Skipped] = []
-    for path, things in files:
+    for given, things in files:
         met = [*_met(things, used)]
-        documents += _documents(path, met, around)
-        skipped += _skipped(path, things, bool(met))
+        documents += _documents(given, met, around)
+        skipped += _skipped(given.path, things, bool(met))
     return Inventory(tuple(documents), tuple(skipped))
 
 
@@ -140,10 +143,11 @@ def _alone(element: Element) -> Met:
     return Met(element.at, read)
 
 
-def _documents(path: str, met: Sequence[Met], around: Around) -> Iterator[Document]:
+def _documents(given: Input, met: Sequence[Met], around: Around) -> Iterator[Document]:
     for one, key in zip(met, keys_of(met), strict=True):
         found = one.read(around)
-        yield Document(f"{path}#{key}" if key else path, found if found.owner else replace(found, owner=one.at.owner))
+        path = f"{given.path}#{key}" if key else given.path
+        yield Document(path, found if found.owner else replace(found, owner=one.at.owner), given.scope if given.live else None)
 
 
 def keys_of(met: Sequence[Met]) -> list[str]:

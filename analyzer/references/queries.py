@@ -13,8 +13,11 @@ from flowgate.usage import EVERY_LABEL, Condition, LabelSet, NotUnderstood, Oper
 Json = dict[str, Any]
 Language = Literal["promql", "names", "datadog", "gcp_filter", "logql", "traceql"]
 """`promql`: also MetricsQL, read leniently. `names`: the text is an anchored pattern over metric names, nothing else is asked."""
-Role = Literal["panel", "variable", "annotation", "alert", "recording_rule", "slo", "autoscaler", "executed", "explored", "federation"]
-"""`executed`: somebody ran it (query log). `explored`: a /series or /labels call. Every role but `recording_rule` is a root of liveness."""
+Role = Literal[
+    "panel", "variable", "annotation", "alert", "recording_rule", "slo", "autoscaler", "executed", "explored", "evaluated", "federation"
+]
+"""`executed`: somebody ran it (query log). `explored`: a /series or /labels call. `evaluated`: a rule ran it, says a log; where the rule
+itself is not among the documents, this is all that is known of it. Every role but `recording_rule` is a root of liveness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +95,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A found document and its place: the path relative to the argument given, `path#key` inside lists and archives."""
+    """A found document and its place: the path relative to the argument given, `path#key` inside lists and archives. `live`: the source
+    that it was fetched from."""
 
     path: str
     found: Found
+    live: str | None = None
 
 
 JsonReader = Callable[[Json], Found | None]

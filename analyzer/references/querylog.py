@@ -1,7 +1,7 @@
 """Executed queries: the logs of Prometheus and of query frontends, statistics of VictoriaMetrics, Grafana's query history.
 
-A log is read line by line. Lines of other messages are passed over; a line that is cut off may have held any query, and is said. Rules
-that were evaluated are counted only: they are read where they are written. Sources: Prometheus "Query log" guide (`params`, `ts`,
+A log is read line by line. Lines of other messages are passed over; a line that is cut off may have held any query, and is said. What
+rules ran is kept apart, with the rule's or its group's name: it counts where the rule is not among the documents. Sources: Prometheus "Query log" guide (`params`, `ts`,
 `httpRequest` or `ruleGroup`; since 3.0 with `time`, `level`, `msg`); Mimir's and Cortex's `query stats` and Thanos's `slow query
 detected` (request parameters as `param_…`, values of one joined by commas); Loki's `metrics.go` (`query`, `query_hash`, `query_type`).
 """
@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote
 
@@ -24,6 +24,9 @@ from analyzer.references.shapes import MAX_TEXT, at, first, listing, mapping, ma
 from flowgate.usage import EVERY_LABEL, NO_LABEL, LabelSet, Operator, only
 
 KIND = "query_log"
+COUNT = "flowgate_count"
+"""The field in which a log that was shortened (`controlplane.querylog`) says for how many equal lines a line stands."""
+MAX_COUNT = 10**12
 MAX_DISTINCT = 100_000
 """Distinct queries kept of one log: at about 1 kB each, 100 MB."""
 
@@ -51,10 +54,20 @@ def _unix(value: str | float) -> datetime | None:
         return None
 
 
-def span(founds: Iterable[Found]) -> tuple[datetime, datetime] | None:
-    """The first and the last time that logs cover together."""
-    covers = [found.covers for found in founds if found.covers]
-    return (min(c[0] for c in covers), max(c[1] for c in covers)) if covers else None
+MAX_GAP = timedelta(days=1)
+"""Between two logs: rotation is daily, and a quiet night between one's last line and the next one's first is no gap."""
+
+
+def watched(founds: Iterable[Found]) -> timedelta | None:
+    """For how long logs were kept, together: without the time between two of them, if that is no rotation. None: none says when."""
+    total, end = timedelta(), None
+    for first_, last in sorted(found.covers for found in founds if found.covers):
+        if end is None or first_ > end + MAX_GAP:
+            total += last - first_
+        else:
+            total += max(last - end, timedelta())
+        end = last if end is None else max(end, last)
+    return None if end is None else total
 
 
 # Lines
@@ -78,11 +91,12 @@ Asked = tuple[str, str | None, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """Somebody asked, or (`rule`) a rule of this group did. Neither: a read of what the log does not say."""
+    """Somebody asked, or (`rule`) a rule of this group did. Nothing asked: a read of what the log does not say. `count`: as often."""
 
     at: datetime | None
     asked: Asked | None = None
     rule: str | None = None
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +163,19 @@ def _unquoted(literal: str) -> str:
 
 
 def _ran(fields: Fields, outer: str | None, depth: int) -> Ran | Broken | None:
+    """What a record says, or one that stands in it."""
+    said = _record(fields, outer, depth)
+    return replace(said, count=said.count * _times(fields[COUNT])) if COUNT in fields and isinstance(said, Ran) else said
+
+
+def _times(value: Any) -> int:
+    try:
+        return min(max(int(value), 1), MAX_COUNT)
+    except (ValueError, TypeError, OverflowError):
+        return 1
+
+
+def _record(fields: Fields, outer: str | None, depth: int) -> Ran | Broken | None:
     said = _said(fields, outer)
     if said is not None or depth == 0:
         return said
@@ -171,12 +198,14 @@ _OF_LOGS = ("/loki/", "/logs/")
 _OWN_QUERY = frozenset({"query_hash", "query_type", "range_type", "returned_lines", "start_ms", "time_taken", "rule_name"})
 """Beside `query`, signs of a query engine's log and not of an application's that logs its SQL."""
 _MESSAGES = ("query stats", "slow query detected")
+_RULER_OF_LOKI = "evaluating rule"
 
 
 def _said(fields: Fields, outer: str | None) -> Ran | Broken | None:
     when = _when(fields) or time_of(outer)
     if (rule := _rule_of(fields)) is not None:
-        return Ran(when, rule=rule)
+        text = scalar(at(fields.get("params"), "query")) or scalar(fields.get("query"))
+        return Ran(when, ("/loki/" if fields.get("msg") == _RULER_OF_LOKI else "", text, ()) if text else None, rule)
     path = scalar(fields.get("path")) or scalar(at(fields.get("httpRequest"), "path")) or ""
     if path.endswith("/api/v1/read"):
         matchers = tuple(str(v) for k, v in fields.items() if str(k).startswith("param_matchers"))
@@ -198,7 +227,7 @@ def _rule_of(fields: Fields) -> str | None:
     """The group of the rule that ran, if a rule did: Prometheus names it, Mimir and Loki log it as the ruler's."""
     if "ruleGroup" in fields:
         return scalar(at(fields["ruleGroup"], "name")) or "rules"
-    ruler = "query" in fields and (fields.get("component") == "ruler" or fields.get("msg") == "evaluating rule")
+    ruler = "query" in fields and (fields.get("component") == "ruler" or fields.get("msg") == _RULER_OF_LOKI)
     return scalar(fields.get("rule_name")) or "rules" if ruler else None
 
 
@@ -243,11 +272,11 @@ def _balanced(encoded: str) -> bool:
     return all(text.count(o) == text.count(c) for o, c in ("()", "[]", "{}")) and text.count('"') % 2 == 0 and not re.search(r"%.?$", text)
 
 
-def _queries(asked: Asked, where: str) -> Iterator[Query]:
+def _queries(asked: Asked, rule: str | None, where: str) -> Iterator[Query]:
     path, text, matches = asked
     logs = any(part in path for part in _OF_LOGS)
     if text is not None:
-        yield Query(_language(text, logs), "executed", where, text)
+        yield Query(_language(text, logs), "executed" if rule is None else "evaluated", where, text, rule)
     elif path.endswith("/api/v1/read"):
         yield from (Query("promql", "executed", where, m) for m in matches)
     elif not logs:
@@ -293,7 +322,7 @@ class _Seen:
     last: datetime | None = None
 
 
-Key = tuple[str, str, str, str, frozenset[str]]
+Key = tuple[str, str, str | None, str, str, frozenset[str]]
 
 
 class _Tally:
@@ -302,7 +331,7 @@ class _Tally:
     def __init__(self, cap: int) -> None:
         self._cap = cap
         self._seen: dict[Key, _Seen] = {}
-        self._of: dict[Asked, tuple[_Seen, ...]] = {}
+        self._of: dict[tuple[Asked, str | None], tuple[_Seen, ...]] = {}
         self._over = self._hidden = self._known = 0
         self._rules: Counter[str] = Counter()
         self._broken: list[tuple[int, Broken]] = []
@@ -322,27 +351,27 @@ class _Tally:
             if self._last is None or said.at > self._last:
                 self._last = said.at
         if said.asked is not None:
-            for seen in self._of.get(said.asked) or self._entries(number, said.asked):
-                seen.count += 1
+            for seen in self._of.get((said.asked, said.rule)) or self._entries(number, said.asked, said.rule):
+                seen.count += said.count
                 if said.at is not None and (seen.last is None or said.at > seen.last):
                     seen.last = said.at
         elif said.rule is not None:
-            self._rules[said.rule if len(self._rules) < _MAX_TOUCHES else "others"] += 1
+            self._rules[said.rule if len(self._rules) < _MAX_TOUCHES else "others"] += said.count
         else:
             self._hidden += 1
 
-    def _entries(self, number: int, asked: Asked) -> tuple[_Seen, ...]:
+    def _entries(self, number: int, asked: Asked, rule: str | None) -> tuple[_Seen, ...]:
         found: list[_Seen] = []
-        for query in _queries(asked, f"line {number}"):
-            key = (query.language, query.role, normal(query.text), query.operator, query.mentioned)
+        for query in _queries(asked, rule, f"line {number}"):
+            key = (query.language, query.role, query.rule, normal(query.text), query.operator, query.mentioned)
             if key not in self._seen and len(self._seen) >= self._cap:
                 self._over += 1
             else:
                 found.append(self._seen.setdefault(key, _Seen(query)))
         if len(self._of) >= 2 * self._cap:
             self._of.clear()  # many spellings of the same queries; it only saves time
-        self._of[asked] = tuple(found)
-        return self._of[asked]
+        self._of[asked, rule] = tuple(found)
+        return self._of[asked, rule]
 
     def _break(self, number: int, said: Broken) -> None:
         self._broken_count += 1
@@ -364,7 +393,12 @@ class _Tally:
     def _unread(self) -> Iterator[Unread]:
         if self._rules:
             named = ", ".join(list(self._rules)[:20])
-            yield Unread("rules", named, f"{self._rules.total()} evaluations of rules: rules are read where they are given", narrowing=True)
+            yield Unread(
+                "rules",
+                named,
+                f"{self._rules.total()} evaluations of rules whose queries are not in the log: rules are read where they are given",
+                narrowing=True,
+            )
         if self._over:
             yield Unread("log", "", f"more than {self._cap} distinct queries: {self._over} requests are left out")
         if self._hidden:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.references.queries import Found
-from analyzer.references.querylog import READERS, normal, read_line, read_lines, read_log, span, time_of
+from analyzer.references.querylog import READERS, normal, read_line, read_lines, read_log, time_of, watched
 from flowgate.usage import EVERY_LABEL, NO_LABEL, LabelSet, only
 from tests.analyzer.foreign import DOCUMENTS, VALUES, one, queries, read, texts, unreads
 
@@ -193,11 +193,47 @@ def test_more_distinct_queries_than_the_cap_are_a_blind_spot(count: int) -> None
     assert [(u.touches, u.narrowing) for u in unreads(found)] == ([((), False)] if count > 5 else [])
 
 
-def test_logs_together_cover_from_the_first_to_the_last() -> None:
-    logs = [found for day in (3, 1, 2) if (found := read_log(prometheus(ts=f"2026-03-0{day}T12:00:00Z")))]
-    assert span(logs) == (NOON, datetime(2026, 3, 3, 12, tzinfo=UTC))
-    assert span([]) is None
-    assert span([Found("query_log", "", "", ())]) is None
+@pytest.mark.parametrize(
+    ("covers", "hours"),
+    [
+        ([], None),
+        ([None], None),
+        ([(0, 0)], 0),
+        ([(0, 10), None], 10),
+        ([(0, 10), (5, 20)], 20),
+        ([(0, 20), (5, 10)], 20),
+        ([(24, 48), (0, 24)], 48),
+        ([(0, 10), (34, 40)], 40),
+        ([(0, 10), (35, 41)], 16),
+        ([(35, 41), (0, 10), (9, 20)], 41),
+    ],
+)
+def test_logs_are_watched_as_long_as_they_cover_and_a_gap_longer_than_a_day_is_none_of_it(covers: list[Any], hours: int | None) -> None:
+    times = [c and (NOON + timedelta(hours=c[0]), NOON + timedelta(hours=c[1])) for c in covers]
+    found = watched([Found("query_log", "", "", (), covers=c) for c in times])
+    assert found == (None if hours is None else timedelta(hours=hours))
+
+
+@pytest.mark.parametrize(
+    ("line", "count"),
+    [
+        (prometheus(flowgate_count=7, httpRequest={"path": "/api/v1/query"}), 7),
+        (json.dumps({"log": prometheus(), "flowgate_count": 7}), 7),
+        (mimir(query="up") + " flowgate_count=7", 7),
+        (prometheus(flowgate_count="7"), 7),
+        (prometheus(flowgate_count=0), 1),
+        (prometheus(flowgate_count=-3), 1),
+        (prometheus(flowgate_count="many"), 1),
+        (prometheus(flowgate_count=None), 1),
+        (prometheus(flowgate_count=1e400), 1),
+        (prometheus(flowgate_count=1e300), 10**12),
+    ],
+)
+def test_a_line_of_a_log_that_was_shortened_stands_for_as_many_as_it_says(line: str, count: int) -> None:
+    found = read_lines([line, line])
+    assert [q.count for q in queries(found)] == [2 * count]
+    (said,) = [read_line(line)]
+    assert getattr(said, "count", None) == count
 
 
 @pytest.mark.parametrize(
@@ -243,7 +279,14 @@ def test_times_are_read_in_each_form(value: Any, expected: datetime | None) -> N
         ),
     ],
 )
-def test_rules_that_ran_are_counted_and_lower_trust_only(line: str) -> None:
+def test_what_rules_ran_is_kept_apart_from_what_was_asked(line: str) -> None:
+    (query,) = queries(read_lines([line] * 3))
+    assert (query.role, query.rule, query.count) == ("evaluated", "my-group", 3)
+    assert query.language == ("logql" if "compat.go" in line else "promql")
+
+
+def test_rules_whose_queries_are_not_in_the_log_lower_trust_only() -> None:
+    line = json.dumps({"ts": "2026-03-01T12:00:00Z", "msg": "promql query logged", "ruleGroup": {"name": "my-group"}})
     found = read_lines([line] * 3)
     assert queries(found) == []
     (item,) = unreads(found)

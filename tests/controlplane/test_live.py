@@ -25,7 +25,7 @@ from controlplane.handlers import Tools
 from controlplane.jobs import Fetching
 from controlplane.outbound import Limits
 from controlplane.sources import LiveSources
-from flowgate.advice import LabelProfile, MetricProfile, Policy, Profile, Verdict
+from flowgate.advice import LabelProfile, LogProfile, MetricProfile, Policy, Profile, Risk, Verdict
 from flowgate.errors import Conflict, NotFound
 from flowgate.ids import DEFAULT_ORG, OrgId
 from flowgate.money import Price, PriceBook, Volume
@@ -48,9 +48,10 @@ PROFILE = Profile(
             "logins", "", Kind.SUM, "cumulative", True, Volume(999, 999, 9.0, 50.0), ("s",), (LabelProfile("user_id", "point", 500, 3),)
         ),
     ),
-    (),
+    (LogProfile("cart", 5, 1.0, 100.0),),
     (),
 )
+RAN = '{"params": {"query": "up"}, "ts": "%sT00:00:00Z", "httpRequest": {"path": "/api/v1/query"}}'
 RULES = "groups:\n- name: g\n  rules:\n  - {alert: A, expr: 'sum by (region) (rate(logins_total[5m])) > 1'}\n"
 
 
@@ -86,9 +87,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.tools = made(self.clock, read_source=LiveSources(self.folder, LIMITS))
-        (self.folder / "q.log").write_text(
-            '{"params": {"query": "up"}, "ts": "2026-01-01T00:00:00Z", "httpRequest": {"path": "/api/v1/query"}}\n'
-        )
+        (self.folder / "q.log").write_text(f"{RAN % '2026-01-01'}\n")
         url = "q.log" if self.kind == "query_log" else self.server.url
         tenant = "t1" if self.kind == "mimir" else None
         handlers.add_source(self.tools, Source(DEFAULT_ORG, S, self.kind, url, START, tenant=tenant), None)
@@ -115,11 +114,16 @@ class World:
 
     def verdicts(self) -> dict[tuple[str, str | None], Verdict]:
         with self.tools.store.begin() as work:
-            documents, hidden = handlers.usage_inputs(work, DEFAULT_ORG, self.clock())
-        usage = handlers.usage_of(documents, hidden)
+            given = handlers.supplied(work, DEFAULT_ORG, self.clock())
+        self.usage = usage = handlers.usage_of(given)
         self.hiding = [s for s in usage.blind_spots if s.kind == "hiding"]
         found = advise(PROFILE, usage, BOOK, Policy(), self.clock()).findings
-        return {(str(f.metric), f.label): f.verdict for f in found}
+        self.risks = {str(f.metric or f.signal): f.risk for f in found}
+        self.reasons = [s.reason for f in found if f.metric == "idle" for s in f.blind_spots if s.kind == "narrowing"]
+        for finding in found:
+            unseen = any(s.kind == "hiding" for s in finding.blind_spots)
+            assert unseen or finding.verdict is not Verdict.UNKNOWN, finding
+        return {(str(f.metric or f.signal), f.label): f.verdict for f in found}
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +145,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         yield World(request.param, server, tmp_path)
 
 
-SURE = {("idle", None), ("logins", "user_id")}
+SURE = {("idle", None), ("logins", "user_id"), ("logs", None)}
 
 
 def all_unknown(world: World) -> None:
@@ -154,7 +158,7 @@ def all_unknown(world: World) -> None:
 def all_known(world: World) -> None:
     found = world.verdicts()
     assert [s for s in world.hiding if not s.touches] == []
-    assert found[("idle", None)] is Verdict.UNREFERENCED
+    assert found[("idle", None)] is found[("logs", None)] is Verdict.UNREFERENCED
     assert found[("logins", "user_id")] in (Verdict.SAFE, Verdict.VISIBLE, Verdict.CONDITIONAL)
 
 
@@ -208,6 +212,42 @@ def test_a_source_that_fails_or_goes_stale_leaves_no_verdict_standing(world: Wor
     all_unknown(world)
     handlers.delete_source(world.tools, DEFAULT_ORG, S)
     all_known(world)
+
+
+WEEKS = ["2026-01-01", "2026-01-31"]
+TAP = "the tap was looked at for 60 s, the policy asks for 7 days"
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([], "the source s holds no executed query of a metric"),
+        (["{}"], "the source s holds no executed query of a metric"),
+        ([RAN % WEEKS[0]], "the source s covers 0 s of executed queries, the policy asks for 30 days"),
+        ([RAN % day for day in WEEKS], None),
+    ],
+)
+def test_a_query_log_that_is_empty_or_too_young_raises_the_risk_and_says_so(tmp_path: Path, lines: list[str], said: str | None) -> None:
+    with Server(lambda *_: Reply(404)) as server:
+        world = World("query_log", server, tmp_path)
+        (tmp_path / "q.log").write_text("".join(f"{line}\n" for line in lines))
+        world.fetch()
+        all_known(world)
+        assert world.reasons == [*([said] if said else []), TAP]
+        assert world.risks["idle"] is Risk.LOW
+        handlers.delete_source(world.tools, DEFAULT_ORG, S)
+        all_known(world)
+        assert world.reasons == ["no source of executed queries is connected", TAP]
+
+
+def test_a_token_that_may_not_see_everything_raises_the_risk(tmp_path: Path) -> None:
+    """Also where nothing else would: 30 days of queries, 7 of tap."""
+    with Server(Grafana()) as server:
+        world = World("grafana", server, tmp_path)
+        server.faults["/api/access-control/user/permissions"] = [Reply(200, b'{"dashboards:read": ["dashboards:uid:a"]}')]
+        world.fetch()
+        all_known(world)
+        assert "s: its token may read dashboards by name only, not `folders:*`: there may be others that it does not see" in world.reasons
 
 
 @pytest.mark.parametrize("happens", [failed, partial, stale, broken_here], ids=lambda h: h.__name__)

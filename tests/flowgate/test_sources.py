@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,8 +25,8 @@ from flowgate.sources import (
     age_text,
     checked,
     due,
+    executing_sources,
     jitter,
-    reads_executed_queries,
     source_spots,
     state_of,
 )
@@ -173,7 +174,7 @@ def test_an_address_that_may_not_be_asked_is_refused_without_repeating_it(kind: 
         ({"interval_seconds": 43_201}, None, "interval_seconds"),
     ],
 )
-def test_a_field_that_could_become_another_header_or_path_is_refused(fields: dict[str, object], token: str | None, path: str) -> None:
+def test_a_field_that_could_become_another_header_or_path_is_refused(fields: dict[str, Any], token: str | None, path: str) -> None:
     with pytest.raises(Invalid) as refused:
         checked(source(**fields), token)
     assert [p.path for p in refused.value.problems] == [path]
@@ -196,7 +197,7 @@ def test_the_longest_interval_leaves_room_for_one_missed_fetch() -> None:
     ],
 )
 def test_executed_queries_are_read_where_a_query_log_is_seen(kind: SourceKind, history: History, expected: bool) -> None:
-    assert reads_executed_queries([source(kind)], {S: history}, NOW) is expected
+    assert executing_sources([source(kind)], {S: history}, NOW) == ((S,) if expected else ())
 
 
 @pytest.mark.parametrize(
