@@ -70,7 +70,7 @@ def _arguments() -> argparse.ArgumentParser:
 def usage_in(paths: Sequence[Path]) -> Usage:
     """What the files below `paths` read. Refused when all there is is one document that cannot be read."""
     found = [inputs_in(path) for path in paths]
-    inputs = [one for files in found for one in files.inputs]
+    inputs = [replace(one, scope=str(k)) for k, files in enumerate(found) for one in files.inputs]
     if not inputs:
         raise NotFound("no documents were found")
     usage = _read(inputs)

@@ -34,11 +34,16 @@ _HINTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the other documents say: library panels by uid and by name, plugin types of data sources by uid and by name."""
+    """What the other documents say: library panels by uid and by name, plugin types of data sources by uid and by name (`hearsay`: from
+    elsewhere than this document), and that of the default one. `own`: all of it is from the Grafana that the document is in, which
+    then knows better than the document."""
 
     panels: Mapping[str, Json] = field(default_factory=lambda: MappingProxyType({}))
     named: Mapping[str, Json] = field(default_factory=lambda: MappingProxyType({}))
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    hearsay: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    default: str = ""
+    own: bool = False
 
 
 ALONE = Surroundings()
@@ -84,11 +89,13 @@ def scope_of(board: Json, around: Surroundings) -> Scope:
     constants = [{"type": "constant", "name": i.get("name"), "query": i.get("value")} for i in inputs if i.get("type") == "constant"]
     kinds = {scalar(v.get("name")): scalar(v.get("query")) for v in variables if v.get("type") == "datasource"}
     given = {scalar(i.get("name")): scalar(i.get("pluginId")) for i in inputs if i.get("type") == "datasource"}
-    named = {name: kind for name, kind in {**_types_by_uid(board), **given, **kinds}.items() if name and kind}
+    written = _types_by_uid(board)
+    types = {**written, **around.sources} if around.own else {**around.sources, **written}
+    sources = {name: kind for name, kind in {**types, **given, **kinds}.items() if name and kind}
     at_run_time = [v.get("datasource") for v in variables if v.get("type") in ("adhoc", "groupby")]
-    written = [written_as(d) for d in at_run_time]
-    explored = None if None in written else frozenset(w for w in written if w)
-    scope = Scope(fixed_values([*constants, *variables]), {**around.sources, **named}, explored=explored)
+    filtered = [written_as(d) for d in at_run_time]
+    explored = None if None in filtered else frozenset(w for w in filtered if w)
+    scope = Scope(fixed_values([*constants, *variables]), sources, around.hearsay, around.default, explored=explored)
     return replace(scope, patterns=held(variables, scope))
 
 
@@ -143,7 +150,7 @@ class _Reader:
             named = frozenset(re.findall(r"[A-Za-z_]\w*", str(annotation.get("tagKeys") or "")))
             reference = annotation.get("datasource")
             place = Place("annotation", where, self.scope, mentioned=shown | named, explorable=self.scope.explorable(reference))
-            source = self.scope.source(reference)
+            source = self.scope.asked(reference)
             yield from read_target({k: v for k, v in annotation.items() if k not in _NO_QUERY}, source, place)
             target = mapping(annotation.get("target"))
             if target.get("expr") != annotation.get("expr") or not target.get("expr"):
@@ -165,7 +172,7 @@ class _Reader:
             yield from self._library(panel, stub)
         labels = panel_labels(panel)
         where = scalar(panel.get("title")) or f"panel {scalar(panel.get('id')) or ''}".strip()
-        source = self.scope.source(panel.get("datasource"))
+        source = self.scope.asked(panel.get("datasource"))
         alert = mapping(panel.get("alert"))
         for target in mappings(panel.get("targets")):
             asked = [d for d in (panel.get("datasource"), target.get("datasource")) if written_as(d)] or [None]

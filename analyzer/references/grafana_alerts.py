@@ -29,7 +29,7 @@ def is_rule_list(values: list[Any]) -> bool:
 
 
 def read_alerting(value: Json | list[Any], around: Surroundings = ALONE) -> Found:
-    scope = Scope(sources=around.sources)
+    scope = Scope(sources=around.sources, hearsay=around.hearsay)
     document = mapping(value)
     groups = [("", listing(value))] if isinstance(value, list) else _groups(document) or [("", [document])]
     items = [item for group, rules in groups for rule in rules for item in read_rule(mapping(rule), group, scope)]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from analyzer.references import autoscaling, datadog, gcp, perses, prometheus_rules, querylog, signoz, slo
 from analyzer.references.dashboards import Surroundings, read_dashboard
 from analyzer.references.loading import Loaded, asks, load
-from analyzer.references.queries import Document, Found, JsonReader, TextReader, Unread
+from analyzer.references.queries import Document, Found, Json, JsonReader, TextReader, Unread
 from analyzer.references.things import Around, At, Element, Entry, Loose, Met, Nothing, SourceType, Thing, unreadable
 from analyzer.references.walking import loose_query, things_of
 from analyzer.references.wrappings import MAX_DOCUMENT_BYTES, is_called
@@ -63,12 +63,13 @@ def read_inputs(
 ) -> Inventory:
     """Every document of every input, in order. Never raises: what cannot be read becomes a document that says so."""
     files = [(given, list(_things(given, readers, text_readers))) for given in inputs]
-    around, used = _around([thing for _, things in files for thing in things])
+    scopes = _scopes(files)
     documents: list[Document] = []
     skipped: list[Skipped] = []
     for given, things in files:
-        met = [*_met(things, used)]
-        documents += _documents(given, met, around)
+        scope = scopes[given.scope, given.live]
+        met = [*_met(things, scope.used)]
+        documents += _documents(given, met, scope.around)
         skipped += _skipped(given.path, things, bool(met))
     return Inventory(tuple(documents), tuple(skipped))
 
@@ -108,19 +109,84 @@ def _too_large(text: str) -> str | None:
     return f"larger than {MAX_DOCUMENT_BYTES} bytes" if large else None
 
 
-def _around(things: Sequence[Thing]) -> tuple[Around, frozenset[str]]:
-    """What all documents know together, and the library panels that are pointed at."""
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What belongs together knows together; `used` are the library panels that are pointed at."""
+
+    around: Around
+    used: frozenset[str]
+
+
+_Files = Sequence[tuple[Input, Sequence[Thing]]]
+
+
+def _scopes(files: _Files) -> dict[tuple[str, bool], _Scope]:
+    """Each live source is a world of its own: two Grafanas may use one uid for two things. What was given as files may be one system's
+    in several arguments: each argument says first what its uids mean, then the others, where they agree."""
+    parts: dict[tuple[str, bool], list[Thing]] = {}
+    for given, things in files:
+        parts.setdefault((given.scope, given.live), []).extend(things)
+    entries = frozenset((t.config_map, t.key) for things in parts.values() for t in things if isinstance(t, Entry))
+    known = {key: _known(things) for key, things in parts.items()}
+    others = _agreed(known.values())
+    loose = frozenset[str]().union(*(k.used for (_, live), k in known.items() if not live))
+    return {key: _scope(own, others, entries, key[1], own.used if key[1] else loose) for key, own in known.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What one scope says; `kinds` of a name are several where it says several things."""
+
+    kinds: Mapping[str, frozenset[str]]
+    defaults: frozenset[str]
+    panels: Mapping[str, Json]
+    named: Mapping[str, Json]
+    used: frozenset[str]
+
+
+def _known(things: Sequence[Thing]) -> _Known:
     elements = [t for t in things if isinstance(t, Element)]
     kinds: dict[str, set[str]] = {}
     for thing in things:
         if isinstance(thing, SourceType):
             kinds.setdefault(thing.name, set()).add(thing.kind)
-    sources = {name: next(iter(of)) for name, of in kinds.items() if len(of) == 1}
-    panels = {e.uid: e.model for e in elements if e.uid}
-    named = {e.name: e.model for e in elements if e.name}
-    entries = frozenset((t.config_map, t.key) for t in things if isinstance(t, Entry))
-    used = frozenset(stub for t in things if isinstance(t, Met) for stub in t.stubs)
-    return Around(Surroundings(panels, named, sources), entries), used
+    return _Known(
+        {name: frozenset(of) for name, of in kinds.items()},
+        frozenset(t.kind for t in things if isinstance(t, SourceType) and t.default),
+        {e.uid: e.model for e in elements if e.uid},
+        {e.name: e.model for e in elements if e.name},
+        frozenset(stub for t in things if isinstance(t, Met) for stub in t.stubs),
+    )
+
+
+def _agreed(known: Iterable[_Known]) -> _Known:
+    """All that is said somewhere and nowhere otherwise."""
+    listed = list(known)
+    kinds = {name: frozenset[str]().union(*(k.kinds.get(name, frozenset()) for k in listed)) for k in listed for name in k.kinds}
+    panels, named = _undisputed([k.panels for k in listed]), _undisputed([k.named for k in listed])
+    return _Known(kinds, frozenset(), panels, named, frozenset())
+
+
+def _undisputed(models: Sequence[Mapping[str, Json]]) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    disputed: set[str] = set()
+    for name, model in (item for one in models for item in one.items()):
+        if found.setdefault(name, model) != model:
+            disputed.add(name)
+    return {name: model for name, model in found.items() if name not in disputed}
+
+
+def _scope(own: _Known, others: _Known, entries: frozenset[tuple[str, str]], live: bool, used: frozenset[str]) -> _Scope:
+    sources, default = _certain(own.kinds), next(iter(own.defaults)) if len(own.defaults) == 1 else ""
+    if live:
+        return _Scope(Around(Surroundings(own.panels, own.named, sources, {}, default, True), entries), used)
+    hearsay = {name: kind for name, kind in _certain(others.kinds).items() if name not in own.kinds}
+    panels, named = {**others.panels, **own.panels}, {**others.named, **own.named}
+    return _Scope(Around(Surroundings(panels, named, sources, hearsay, default), entries), used)
+
+
+def _certain(kinds: Mapping[str, frozenset[str]]) -> dict[str, str]:
+    return {name: next(iter(of)) for name, of in kinds.items() if len(of) == 1}
 
 
 def _met(things: Iterable[Thing], used: frozenset[str]) -> Iterator[Met]:

@@ -22,6 +22,9 @@ _OTHER_LANGUAGE = re.compile(
 SKIPPED = frozenset({"-- dashboard --", "-- grafana --", "grafana", "__expr__", "-100", "dashboard"})
 """Not stores: another panel's result (read there), Grafana's own annotations, arithmetic over other queries."""
 _MIXED = frozenset({"", "-- mixed --", "mixed", "default", "-- default --", "datasource", "null"})
+_DEFAULT = frozenset({"", "default", "-- default --", "null"})
+_OPEN = "$"
+"""A variable or input of which nobody says what it stands for."""
 _LOGQL = re.compile(r"\}\s*(?:\|=|\|~|\||!=\s*[\"`]|!~\s*[\"`])")
 """What may follow a stream selector and never follows a PromQL selector."""
 _TEXT_OR_VARIABLE = re.compile(r"\"(?:\\.|[^\"\\])*+\"|'(?:\\.|[^'\\])*+'|`[^`]*+`|\$\{[^{}]{0,200}\}")
@@ -48,10 +51,16 @@ UNKNOWN = Source()
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a document says about all its queries: values of variables, and data sources' types by variable, input, uid and name."""
+    """What a document says about all its queries: values of variables, and data sources' types by variable, input, uid and name.
+
+    `hearsay` are types that documents of elsewhere give by uid and name, where this one's own surroundings give none: another Grafana may
+    call another data source so. `default` is the type of the data source that is asked where none is named.
+    """
 
     variables: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    hearsay: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    default: str = ""
     patterns: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """Of variables that a query fills: patterns of the names that they may hold."""
     explored: frozenset[str] | None = frozenset()
@@ -62,6 +71,11 @@ class Scope:
         if isinstance(reference, dict):
             return self._of_mapping(mapping(reference))
         return self._of_name(reference) if isinstance(reference, str) else UNKNOWN
+
+    def asked(self, reference: Any) -> Source:
+        """As `source`, and the default where none is named. That is never sure: a panel may have been made when another one was it."""
+        found = self.source(reference)
+        return Source(self.default.casefold()) if found.kind in _DEFAULT else found
 
     def _of_mapping(self, reference: Json) -> Source:
         uid, kind = scalar(reference.get("uid")) or scalar(reference.get("name")) or "", scalar(reference.get("type")) or ""
@@ -77,8 +91,9 @@ class Scope:
         known = self.sources.get(next(filter(None, match.groups()))) if match else self.sources.get(name)
         if known:
             return Source(known.casefold(), True)
-        plain = "" if match else name.strip().casefold()
-        return Source(plain, plain in SKIPPED)
+        plain = _OPEN if match else name.strip().casefold()
+        heard = None if plain in SKIPPED else self.hearsay.get(name)
+        return Source((heard or plain).casefold(), plain in SKIPPED)
 
     def explorable(self, reference: Any) -> bool:
         if self.explored is None:
@@ -138,12 +153,12 @@ _Reader = Callable[[Json, Source, Place], Iterable[Item]]
 
 
 def language_of(source: Source, text: Any) -> str:
-    """`promql`, `logql`, …; `other` is read by nobody, `none` is no store at all; empty: not known. A mere name is believed only
-    where the text does not stand in `expr`, the field of PromQL and LogQL."""
+    """`promql`, `logql`, …; `other` is read by nobody, `none` is no store at all; empty: not known. A mere name is not believed where it
+    does not fit the text's place: `text` stands in `expr`, the field of PromQL and LogQL."""
     if source.kind in SKIPPED:
         return "none"
     found = "" if source.kind in _MIXED else next((name for pattern, name in _LANGUAGES if pattern.search(source.kind)), "")
-    return found if source.sure or found != "other" or not text else ""
+    return found if source.sure or found in ("promql", "logql") or not text else ""
 
 
 def _reader(source: Source, target: Json) -> _Reader:

@@ -72,10 +72,11 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class SourceType:
-    """A data source's plugin type, by its uid or name."""
+    """A data source's plugin type, by its uid or name; whether it is the default one."""
 
     name: str
     kind: str
+    default: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def read_variable(variable: Json, scope: Scope) -> Iterator[Item]:
     """The queries that fill a variable."""
     if variable.get("type") not in (None, "", "query"):
         return
-    source = scope.source(variable.get("datasource"))
+    source = scope.asked(variable.get("datasource"))
     shown_in = frozenset(_LABEL_IN_SERIES.findall(str(variable.get("regex") or "")))
     explorable = scope.explorable(variable.get("datasource"))
     place = Place("variable", f"variable {scalar(variable.get('name')) or ''}".strip(), scope, mentioned=shown_in, explorable=explorable)

@@ -234,7 +234,8 @@ def _source(value: Json, at: At) -> Iterator[Wrapped] | None:
 def _source_types(source: Json) -> Iterator[SourceType]:
     kind = scalar(source.get("type"))
     if kind:
-        yield from (SourceType(name, kind) for key in ("name", "uid") if (name := scalar(source.get(key))))
+        default = source.get("isDefault") is True
+        yield from (SourceType(name, kind, default) for key in ("name", "uid") if (name := scalar(source.get(key))))
 
 
 WRAPPINGS: tuple[Wrapping, ...] = (_config_map, _operator, _envelope, _dashboard_v2, _alerting, _dashboard, _element, _source)
