@@ -11,14 +11,16 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Protocol, cast
 
 import zstandard
 
 from analyzer.references.inventory import Input, Skipped
 from analyzer.references.loading import asks
+from analyzer.references.queries import Unread
+from analyzer.references.querylog import is_log, read_lines
 from analyzer.references.wrappings import MAX_DOCUMENT_BYTES
 from flowgate.errors import NotFound
 
@@ -29,8 +31,13 @@ MAX_MEMBERS = 10_000
 """Of one archive, folders included."""
 MAX_ARCHIVE_BYTES = 512 * 2**20
 """Of one archive's members together, unpacked."""
-MAX_LOG_BYTES = 512 * 2**20
-"""Of one log. Logs are lines: they are cut at line ends into parts of a document's size."""
+MAX_LOG_BYTES = 4 * 2**30
+"""Of one log of executed queries, which is read line by line: only its distinct queries are kept."""
+MAX_LINES_BYTES = 512 * 2**20
+"""Of other files of lines: they are cut at line ends into parts of a document's size."""
+MAX_LINE_BYTES = 2**20
+"""Of one line of a log: a longer one is cut, which is seen where it is a query's."""
+_CHUNK_BYTES = 2**18
 
 _STRUCTURED = frozenset({".json", ".jsonc", ".json5", ".yaml", ".yml", ".rules", ".jsonl", ".ndjson", ".log", ".txt"})
 _LOGS = frozenset({".jsonl", ".ndjson", ".log"})
@@ -41,6 +48,8 @@ _ASKS = re.compile(r"expr|quer|promql|prometheus|record|alert|target|metric|graf
 """A program in which none of these words stands makes no query."""
 _BEGINS = re.compile(rb"\s*(?:[{\[]|---\s|%YAML|(?:apiVersion|kind|groups|version|namespace|spec|title)\s*:|(?:ts|level|time|t|caller)=)")
 """How a file without a suffix begins when it is JSON, YAML or a log."""
+_ROTATED = re.compile(r"[.-]\d[\dT:._-]*$")
+"""What rotation puts behind a log's name: `.1`, `-20260101`, `.2026-01-01T00:00`."""
 _ARCHIVES = re.compile(r"\.(?:zip|tar|tgz|tar\.(?:gz|bz2|xz|zst)|tzst|tbz2|txz)$", re.IGNORECASE)
 _PACKED = re.compile(r"\.(?:gz|zst)$", re.IGNORECASE)
 _UNPACKABLE = (
@@ -125,14 +134,19 @@ def _of_stream(stream: IO[bytes], path: str, asked: bool) -> Iterator[Input | Sk
 
 def _of_content(path: str, stream: IO[bytes], asked: bool) -> Iterator[Input | Skipped]:
     """A file's inputs by its suffix; one without a suffix by how it begins."""
-    suffix = PurePosixPath(path).suffix.casefold()
+    suffix = _suffix(path)
     start = stream.read(512)
     if suffix in _TEMPLATES | _PROGRAMS:
         yield from _unevaluated(path, suffix, start + stream.read(MAX_DOCUMENT_BYTES))
     elif suffix in _STRUCTURED or asked or (suffix == "" and _BEGINS.match(start.removeprefix(codecs.BOM_UTF8))):
-        yield from _structured(path, start, stream, MAX_LOG_BYTES if suffix in _LOGS else MAX_DOCUMENT_BYTES)
+        yield from _structured(path, start, stream, suffix)
     else:
-        yield Skipped(path, f"a file of kind {suffix or 'unknown'}, which holds no queries that are read")
+        yield Skipped(path, "a file of a kind that holds no queries that are read")
+
+
+def _suffix(path: str) -> str:
+    suffix, unrotated = (PurePosixPath(p).suffix.casefold() for p in (path, _ROTATED.sub("", path)))
+    return unrotated if unrotated in _LOGS else suffix
 
 
 def _unevaluated(path: str, suffix: str, raw: bytes) -> Iterator[Input | Skipped]:
@@ -147,18 +161,88 @@ def _unevaluated(path: str, suffix: str, raw: bytes) -> Iterator[Input | Skipped
         yield Skipped(path, "a template or program in which nothing looks like a query")
 
 
-def _structured(path: str, start: bytes, stream: IO[bytes], limit: int) -> Iterator[Input]:
-    raw = start + stream.read(max(0, limit + 1 - len(start)))
-    if len(raw) > limit:
-        yield Input(path, "", f"larger than {limit} bytes")
-        return
-    text = decoded(raw)
-    if text is None:
-        yield Input(path, "", "not text in UTF-8")
-    elif len(raw) > MAX_DOCUMENT_BYTES:
-        yield from (Input(f"{path}#{number}", part) for number, part in enumerate(cut(text, MAX_DOCUMENT_BYTES // 4)))
+def _structured(path: str, start: bytes, stream: IO[bytes], suffix: str) -> Iterator[Input | Skipped]:
+    raw = start + stream.read(max(0, MAX_DOCUMENT_BYTES + 1 - len(start)))
+    if len(raw) <= MAX_DOCUMENT_BYTES:
+        yield _document(path, raw)
+    elif is_log(raw[:MAX_HEAD_BYTES].decode(errors="replace")):
+        yield _log(path, raw, stream)
+    elif suffix in _LOGS:
+        yield from _parts(path, raw + stream.read(max(0, MAX_LINES_BYTES + 1 - len(raw))))
     else:
-        yield Input(path, text)
+        yield Input(path, "", f"larger than {MAX_DOCUMENT_BYTES} bytes")
+
+
+MAX_HEAD_BYTES = 4 * 2**20
+"""In the first so many bytes of a log of executed queries, one is."""
+
+
+def _document(path: str, raw: bytes) -> Input:
+    text = decoded(raw)
+    return Input(path, "", "not text in UTF-8") if text is None else Input(path, text)
+
+
+def _parts(path: str, raw: bytes) -> Iterator[Input]:
+    text = decoded(raw) if len(raw) <= MAX_LINES_BYTES else ""
+    if len(raw) > MAX_LINES_BYTES:
+        yield Input(path, "", f"larger than {MAX_LINES_BYTES} bytes")
+    elif text is None:
+        yield Input(path, "", "not text in UTF-8")
+    else:
+        yield from (Input(f"{path}#{number}", part) for number, part in enumerate(cut(text, MAX_DOCUMENT_BYTES // 4)))
+
+
+# Large logs
+
+
+def _log(path: str, start: bytes, stream: IO[bytes]) -> Input | Skipped:
+    """Of a log only its distinct queries are kept, so it may be larger than memory."""
+    bounded = _Bounded(stream, MAX_LOG_BYTES - len(start))
+    found = read_lines(lines_of(start, bounded))
+    cut_off = Unread("log", "", f"what lies behind the first {MAX_LOG_BYTES} bytes is not read")
+    if found is None:
+        return Input(path, "", cut_off.reason) if bounded.more else Skipped(path, "a log in which no line is of a query")
+    return Input(path, "", found=replace(found, items=(*found.items, cut_off)) if bounded.more else found)
+
+
+class _Bounded:
+    """The first so many bytes of a stream, and whether there are `more`."""
+
+    def __init__(self, stream: IO[bytes], limit: int) -> None:
+        self._stream, self._left = stream, limit
+        self.more = False
+
+    def read(self, size: int) -> bytes:
+        found = self._stream.read(size)
+        self.more = self.more or len(found) > self._left
+        found = found[: max(0, self._left)]
+        self._left -= len(found)
+        return found
+
+
+class Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def lines_of(start: bytes, stream: Readable) -> Iterator[str]:
+    """Lines of bytes that began with `start`, each cut at `MAX_LINE_BYTES`, of which no two are in memory with the rest."""
+    rest, skipping = start.removeprefix(codecs.BOM_UTF8), False
+    while True:
+        at = 0
+        while (end := rest.find(b"\n", at)) >= 0:
+            if not skipping:
+                yield rest[at : min(end, at + MAX_LINE_BYTES)].decode(errors="replace")
+            at, skipping = end + 1, False
+        rest = b"" if skipping else rest[at:]
+        if len(rest) > MAX_LINE_BYTES:
+            yield rest[:MAX_LINE_BYTES].decode(errors="replace")
+            rest, skipping = b"", True
+        chunk = stream.read(_CHUNK_BYTES)
+        if not chunk:
+            break
+        rest += chunk
+    if rest:
+        yield rest.decode(errors="replace")
 
 
 def decoded(raw: bytes) -> str | None:
@@ -193,7 +277,7 @@ def _unpacked(stream: IO[bytes], path: str, asked: bool) -> Iterator[Input | Ski
     except _UNPACKABLE as error:
         found = [Input(path, "", f"cannot be unpacked: {error}")]
     for one in found:
-        yield Input(_renamed(one.path, inner, path), one.text, one.trouble) if isinstance(one, Input) else Skipped(path, one.reason)
+        yield replace(one, path=_renamed(one.path, inner, path)) if isinstance(one, Input) else Skipped(path, one.reason)
 
 
 def _renamed(path: str, inner: str, outer: str) -> str:

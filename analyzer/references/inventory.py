@@ -35,13 +35,14 @@ _PLAIN = re.compile(
 @dataclass(frozen=True, slots=True)
 class Input:
     """One file as text. `trouble`: why the shell could not give its text (too large, not UTF-8, a template). `scope`: what it belongs
-    together with: the argument that it was given by, or (`live`) the source that it was fetched from."""
+    together with: the argument that it was given by, or (`live`) the source that it was fetched from. `found`: it was read line by line."""
 
     path: str
     text: str
     trouble: str | None = None
     scope: str = ""
     live: bool = False
+    found: Found | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,8 @@ def _things(given: Input, readers: tuple[JsonReader, ...], text_readers: tuple[T
     if trouble:
         yield unreadable(At(), Unread("document", "", trouble))
         return
-    loaded = load(given.text)
-    found = None
-    if loaded.failed or loaded.is_text or len(loaded.values) > 1:
+    loaded, found = load(given.text), given.found
+    if found is None and (loaded.failed or loaded.is_text or len(loaded.values) > 1):
         found = next((f for reader in text_readers if (f := reader(given.text)) is not None), None)
     if found is not None:
         yield Met(At(), lambda _: found)

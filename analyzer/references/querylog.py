@@ -26,6 +26,10 @@ from flowgate.usage import EVERY_LABEL, NO_LABEL, LabelSet, Operator, only
 KIND = "query_log"
 COUNT = "flowgate_count"
 """The field in which a log that was shortened (`controlplane.querylog`) says for how many equal lines a line stands."""
+MAX_CHARACTERS = 128 * 2**20
+"""Of their texts together."""
+MAX_PARTS = 256
+"""Of one line in a container's log, of 16 KiB each."""
 MAX_COUNT = 10**12
 MAX_DISTINCT = 100_000
 """Distinct queries kept of one log: at about 1 kB each, 100 MB."""
@@ -117,6 +121,9 @@ def _payloads(lines: Iterable[str]) -> Iterator[tuple[int, str | None, str]]:
             yield number, None, line.strip()
         elif found[2] == "P":
             parts.append(found[3].rstrip("\r\n"))
+            if len(parts) > MAX_PARTS:
+                yield number, found[1], "".join(parts)
+                parts.clear()
         else:
             yield number, found[1], ("".join(parts) + found[3]).strip()
             parts.clear()
@@ -332,7 +339,7 @@ class _Tally:
         self._cap = cap
         self._seen: dict[Key, _Seen] = {}
         self._of: dict[tuple[Asked, str | None], tuple[_Seen, ...]] = {}
-        self._over = self._hidden = self._known = 0
+        self._over = self._hidden = self._known = self._size = self._cached = 0
         self._rules: Counter[str] = Counter()
         self._broken: list[tuple[int, Broken]] = []
         self._broken_count = 0
@@ -364,12 +371,15 @@ class _Tally:
         found: list[_Seen] = []
         for query in _queries(asked, rule, f"line {number}"):
             key = (query.language, query.role, query.rule, normal(query.text), query.operator, query.mentioned)
-            if key not in self._seen and len(self._seen) >= self._cap:
+            if key not in self._seen and (len(self._seen) >= self._cap or self._size > MAX_CHARACTERS):
                 self._over += 1
             else:
+                self._size += 0 if key in self._seen else 2 * len(query.text)
                 found.append(self._seen.setdefault(key, _Seen(query)))
-        if len(self._of) >= 2 * self._cap:
+        if len(self._of) >= 2 * self._cap or self._cached > MAX_CHARACTERS:
             self._of.clear()  # many spellings of the same queries; it only saves time
+            self._cached = 0
+        self._cached += len(asked[1] or "") + sum(map(len, asked[2]))
         self._of[asked, rule] = tuple(found)
         return self._of[asked, rule]
 
@@ -400,7 +410,7 @@ class _Tally:
                 narrowing=True,
             )
         if self._over:
-            yield Unread("log", "", f"more than {self._cap} distinct queries: {self._over} requests are left out")
+            yield Unread("log", "", f"more distinct queries than are kept, {len(self._seen)}: {self._over} requests are left out")
         if self._hidden:
             yield Unread("log", "", f"{self._hidden} remote reads of what the log does not say")
         for number, said in self._broken:
@@ -421,10 +431,17 @@ def read_log(text: str) -> Found | None:
     """A whole log as text, if most of its first lines look like a log's. (A YAML of many documents may quote a request, too.)"""
     if not any(sign in text for sign in _SIGNS):
         return None
+    return read_lines(io.StringIO(text.lstrip("\ufeff"))) if _begins_as_log(text) else None
+
+
+def _begins_as_log(text: str) -> bool:
     head = [line for line in text[:100_000].lstrip("\ufeff").split("\n")[:50] if line.strip()][:10]
-    if sum(_LOG_LINE.match(line) is not None for line in head) * 2 < len(head):
-        return None
-    return read_lines(io.StringIO(text.lstrip("\ufeff")))
+    return sum(_LOG_LINE.match(line) is not None for line in head) * 2 >= len(head)
+
+
+def is_log(head: str) -> bool:
+    """Whether a text that begins so is a log of executed queries: one of its whole lines must be of one, since lines may be documents."""
+    return _begins_as_log(head) and read_lines(io.StringIO(head.rpartition("\n")[0])) is not None
 
 
 # One JSON object

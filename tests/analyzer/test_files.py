@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import io
 import json
 import lzma
 import os
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer import files
-from analyzer.files import Files, cut, decoded, inputs_in
-from analyzer.references.inventory import Input
+from analyzer.files import Files, cut, decoded, inputs_in, lines_of
+from analyzer.references.inventory import Input, read_inputs
 from flowgate.errors import NotFound
+from tests.analyzer.foreign import queries, unreads
 
 BOARD = json.dumps({"title": "Shop", "panels": []})
 
@@ -300,8 +303,119 @@ def test_a_log_larger_than_a_document_is_cut_at_line_ends(tmp_path: Path, monkey
     assert "".join(str(t) for t in parts.values()) == lines
     assert list(parts) == [f"q.log#{n}" for n in range(len(parts))]
     assert all(str(t).endswith("}\n") for t in parts.values())
-    monkeypatch.setattr(files, "MAX_LOG_BYTES", 500)
+    monkeypatch.setattr(files, "MAX_LINES_BYTES", 500)
     assert "larger than" in trouble(inputs_in(tmp_path))[0][1]
+
+
+# Large logs of executed queries
+
+RAN = '{"params": {"query": "sum(m%d)"}, "ts": "2026-01-01T00:00:%02dZ"}'
+
+
+def ran(count: int, distinct: int = 5) -> str:
+    return "".join(f"{RAN % (n % distinct, n % 60)}\n" for n in range(count))
+
+
+def counted(found: Files) -> dict[str, int]:
+    (one,) = found.inputs
+    return {item.text: item.count for item in queries(one.found)}
+
+
+LARGE = [
+    "q.log",
+    "q.jsonl",
+    "q.json",
+    "q.txt",
+    "q.log.1",
+    "q.log-20260101",
+    "q.log.2026-01-01T00:00",
+    "q.log.gz",
+    "q.log.1.gz",
+    "q.log.zst",
+]
+
+
+@pytest.mark.parametrize("name", [*LARGE, "x.zip", "x.tar.gz"])
+def test_a_large_log_is_read_line_by_line_wherever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(files, "MAX_DOCUMENT_BYTES", 1_000)
+    monkeypatch.setattr(files, "_CHUNK_BYTES", 77)
+    content = ran(100).encode()
+    pack = {"gz": gzip.compress, "zst": zstandard.ZstdCompressor().compress}.get(name.rpartition(".")[2], lambda raw: raw)
+    put(tmp_path, name, ARCHIVES[name]({"q.log": content}) if name in ARCHIVES else pack(content))
+    found = inputs_in(tmp_path)
+    assert counted(found) == {f"sum(m{n})": 20 for n in range(5)}
+    assert (trouble(found), found.skipped) == ([], ())
+    assert read_inputs(found.inputs) == read_inputs([Input(found.inputs[0].path, content.decode())])
+
+
+def test_what_a_log_holds_behind_its_bound_is_said_to_be_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_DOCUMENT_BYTES", 1_000)
+    size = len(ran(100))
+    for limit in (size, size + 1, size - 1, 2_000):
+        monkeypatch.setattr(files, "MAX_LOG_BYTES", limit)
+        put(tmp_path, "q.log", ran(100))
+        (one,) = inputs_in(tmp_path).inputs
+        said = [u.reason for u in unreads(one.found) if "behind the first" in u.reason]
+        assert said == ([f"what lies behind the first {limit} bytes is not read"] if limit < size else [])
+        assert sum(q.count for q in queries(one.found)) >= min(limit, size) // len(ran(1)) - 1
+
+
+@pytest.mark.parametrize(("length", "hides"), [(500, False), (5_000, True)])
+def test_a_line_that_is_too_long_is_said_if_it_is_a_querys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int, hides: bool
+) -> None:
+    monkeypatch.setattr(files, "MAX_DOCUMENT_BYTES", 1_000)
+    monkeypatch.setattr(files, "MAX_LINE_BYTES", 1_000)
+    long = RAN.replace("m%d", "m" * length) % 0
+    put(tmp_path, "q.log", f"{ran(50)}{long}\n{ran(50)}")
+    (one,) = inputs_in(tmp_path).inputs
+    assert sum(q.count for q in queries(one.found)) == 100 + (not hides)
+    assert [u.reason for u in unreads(one.found)] == (["1 broken lines, the first is line 51"] if hides else [])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "becomes"),
+    [
+        ("a.json", '{"n": 1}\n' * 200, "larger than"),
+        ("a.yaml", "expr: sum(m)\n" * 200, "larger than"),
+        ("a.log", "2026-01-01T00:00:00Z hello\n" * 200, "parts"),
+        ("a.jsonl", '{"panels": [{"targets": [{"expr": "m"}]}], "query": 1}\n' * 200, "parts"),
+    ],
+)
+def test_large_files_that_are_no_log_of_queries_are_no_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str, becomes: str
+) -> None:
+    monkeypatch.setattr(files, "MAX_DOCUMENT_BYTES", 1_000)
+    put(tmp_path, name, content)
+    found = inputs_in(tmp_path)
+    assert [i.found for i in found.inputs if i.found] == []
+    assert (becomes == "parts") is (len(found.inputs) > 1)
+    assert becomes == "parts" or becomes in trouble(found)[0][1]
+
+
+def test_a_large_log_takes_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight times a document's size: read with less than three documents' room."""
+    monkeypatch.setattr(files, "MAX_DOCUMENT_BYTES", 2**19)
+    monkeypatch.setattr(files, "MAX_HEAD_BYTES", 2**16)
+    line = ran(20, 20).encode()
+    put(tmp_path, "q.log", line * (8 * 2**19 // len(line)))
+    tracemalloc.start()
+    found = inputs_in(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(counted(found)) == 20
+    assert peak < 3 * 2**19
+
+
+@given(st.binary(max_size=60) | st.text("ab\n", max_size=60).map(str.encode), st.integers(0, 60), st.integers(1, 20), st.integers(1, 9))
+def test_lines_are_the_same_however_they_are_read(raw: bytes, head: int, longest: int, chunk: int) -> None:
+    """The first of them without a mark of its byte order."""
+    expected = (raw[:head].removeprefix(codecs.BOM_UTF8) + raw[head:]).split(b"\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "MAX_LINE_BYTES", longest)
+        patch.setattr(files, "_CHUNK_BYTES", chunk)
+        found = list(lines_of(raw[:head], io.BytesIO(raw[head:])))
+    assert found == [line[:longest].decode(errors="replace") for line in (expected if expected[-1] else expected[:-1])]
 
 
 @given(st.text(alphabet="ab\n", max_size=80), st.integers(1, 20))
