@@ -129,6 +129,12 @@ def _table(usage: Usage, report: Mapping[str, object]) -> None:
             name, str(len(found["documents"])), needed, found["operator"] or "", ", ".join(sorted({c["kind"] for c in found["conditions"]}))
         )
     Console().print(table)
-    for spot in usage.blind_spots:
-        print(f"{spot.kind}: {spot.reason} ({spot.document} {spot.where or ''})")
+    spots, skipped = report["blind_spots"], report["skipped"]
+    assert isinstance(spots, list)
+    assert isinstance(skipped, list)
+    for spot in spots:
+        place = " ".join(filter(None, (spot["document"], spot["where"])))
+        print(f"{spot['kind']}: {spot['reason']}{f' ({place})' if place else ''}")
+    for one in skipped:
+        print(f"skipped: {one['count']} ({one['reason']}): {', '.join(one['paths'])}{', …' if one['count'] > len(one['paths']) else ''}")
     print(f"{len(usage.documents)} documents, {usage.expressions} expressions, {usage.understood} understood")

@@ -28,9 +28,22 @@ def usage_json(usage: Usage, narrowing: Sequence[BlindSpot] = ()) -> Json:
         "attributes": {signal.value: _attributes(usage, signal, places) for signal in (Signal.LOGS, Signal.TRACES)},
         "everywhere": {label: evidence.document for label, evidence in sorted(usage.everywhere.items())},
         "blind_spots": [blind_spot_json(spot) for spot in (*usage.blind_spots, *narrowing)],
-        "skipped": [{"path": path, "reason": reason} for path, reason in usage.skipped],
+        "skipped": _skipped(usage.skipped),
         "totals": {"documents": len(usage.documents), "expressions": usage.expressions, "understood": usage.understood},
     }
+
+
+MAX_SKIPPED = 5
+"""Paths named for each reason; the rest is counted."""
+
+
+def _skipped(skipped: Iterable[tuple[str, str]]) -> list[Json]:
+    """By reason, the rarest first: that a thousand files are pictures surprises less than that one list is empty."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for path, reason in skipped:
+        found[reason].append(path)
+    listed = sorted(found.items(), key=lambda item: (len(item[1]), item[0]))
+    return [{"reason": reason, "count": len(paths), "paths": paths[:MAX_SKIPPED]} for reason, paths in listed]
 
 
 # --- documents -------------------------------------------------------------------------------------------------------------------------

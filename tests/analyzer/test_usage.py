@@ -168,6 +168,17 @@ def test_the_report_has_the_shape_of_the_contract() -> None:
     assert report["totals"] == {"documents": 2, "expressions": 6, "understood": 5}
 
 
+def test_what_is_no_document_is_counted_by_reason_the_rarest_first() -> None:
+    listed = [(f"{n}.png", "a picture") for n in range(9)] + [("z", "empty"), ("b.md", "plain text"), ("a.md", "plain text")]
+    report: Any = usage_json(Usage((), (), (), skipped=tuple(listed)))
+    assert report["skipped"] == [
+        {"reason": "empty", "count": 1, "paths": ["z"]},
+        {"reason": "plain text", "count": 2, "paths": ["b.md", "a.md"]},
+        {"reason": "a picture", "count": 9, "paths": [f"{n}.png" for n in range(5)]},
+    ]
+    schema("usage").validate(report)
+
+
 def test_a_pattern_makes_every_known_name_that_it_matches_wholly_needed() -> None:
     report: Any = usage_json(read(board("sum by (a) (node_load1)", "{__name__=~'node_.*'}")))
     assert report["metrics"]["node_load1"]["demand"] == {"all_except": []}
