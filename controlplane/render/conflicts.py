@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from controlplane.render.metrics import dropped
@@ -30,7 +31,7 @@ _ONCE: Mapping[type[Any], tuple[Callable[[Any], Hashable], str]] = {
 
 def conflicts(actions: Sequence[Action]) -> list[Problem]:
     """Each with the place of the action that comes second, as given."""
-    return [*_twice(actions), *_writers(actions), *_determining(actions)]
+    return [*_twice(actions), *_writers(actions), *_determining(actions), *_close_bounds(actions)]
 
 
 def _twice(actions: Sequence[Action]) -> Iterator[Problem]:
@@ -45,9 +46,9 @@ def _twice(actions: Sequence[Action]) -> Iterator[Problem]:
 
 def _writers(actions: Sequence[Action]) -> Iterator[Problem]:
     """A new name must be nobody else's, else two sources write one series and a backend takes either."""
-    renames = {a for a in actions if isinstance(a, Rename)}
+    renames = {a for a in actions if isinstance(a, Rename) and not dropped(a.metric, actions)}
     for index, action in enumerate(actions):
-        if not isinstance(action, Rename) or dropped(action.metric, actions):
+        if action not in renames or not isinstance(action, Rename):
             continue
         if any(r.to == action.to and r.metric != action.metric for r in renames):
             yield Problem(f"actions/{index}/to", f"another metric is renamed to {action.to!r} too: two writers of one series")
@@ -77,3 +78,13 @@ def _determining(actions: Sequence[Action]) -> Iterator[Problem]:
                     yield Problem(
                         f"actions/{index}/determined_by", f"{label.key!r} is taken away too, so {action.label.key!r} would be lost"
                     )
+
+
+_CLOSE = 1e-12
+"""The Collector takes two bounds nearer than this for one (`merge_histogram_buckets`)."""
+
+
+def _close_bounds(actions: Sequence[Action]) -> Iterator[Problem]:
+    for index, action in enumerate(actions):
+        if isinstance(action, ReduceBuckets) and any(after - before < _CLOSE for before, after in pairwise(action.of)):
+            yield Problem(f"actions/{index}/of", f"{action.metric!r} has bounds nearer than {_CLOSE:g}: reduce them where they are set")
