@@ -48,7 +48,7 @@ def _writers(actions: Sequence[Action]) -> Iterator[Problem]:
     """A new name must be nobody else's, else two sources write one series and a backend takes either."""
     renames = {a for a in actions if isinstance(a, Rename) and not dropped(a.metric, actions)}
     for index, action in enumerate(actions):
-        if action not in renames or not isinstance(action, Rename):
+        if action not in renames:
             continue
         if any(r.to == action.to and r.metric != action.metric for r in renames):
             yield Problem(f"actions/{index}/to", f"another metric is renamed to {action.to!r} too: two writers of one series")

@@ -29,7 +29,7 @@ def finished(value: Any) -> Any:
     return escaped(value) if isinstance(value, str) else value
 
 
-def dumped(config: Config) -> bytes:
+def dumped(config: Config | list[Config]) -> bytes:
     """YAML with every string in double quotes, so that no scalar is read as another type; keys in the base's order."""
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
