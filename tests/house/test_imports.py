@@ -23,8 +23,15 @@ EXTRA = {
     "analyzer/references": {"binascii", "lark", "promql_parser", "re2", "ryaml", "urllib"},  # urllib.parse
     "analyzer/demand.py": {"re2"},
     "analyzer/reading.py": {"re2"},
-    "analyzer/pricing.py": {"ryaml"},
-    "controlplane/render.py": {"ruamel"},
+    "analyzer/pricebooks.py": {"ryaml"},
+    "analyzer/cardinality.py": {"numpy"},
+    "analyzer/forecast.py": {"numpy", "scipy", "sklearn"},
+    "analyzer/labelling.py": {"numpy"},
+    "analyzer/redundancy.py": {"numpy"},
+    "analyzer/shapes.py": {"importlib", "numpy", "sklearn"},
+    "analyzer/unseen.py": {"numpy", "scipy"},
+    "controlplane/render": {"re2", "ruamel"},
+    "controlplane/check": {"re2"},
     "controlplane/yaml.py": {"ryaml"},
     "controlplane/fleet.py": {"opamp"},
 }
@@ -32,8 +39,9 @@ CORE = [
     "flowgate", "ingest/identity.py", "ingest/otlp.py", "ingest/tap.py", "ingest/columns.py", "ingest/compaction.py", "ingest/engine.py", "ingest/kernels.py",
     "ingest/wire.py", "analyzer/references", "analyzer/demand.py", "analyzer/naming.py", "analyzer/reading.py", "analyzer/report.py",
     "analyzer/rules", "analyzer/together.py", "analyzer/usage.py", "analyzer/verdicts.py",
-    "analyzer/engine.py", "analyzer/pricing.py", "analyzer/savings.py", "opamp/wire.py", "opamp/events.py", "opamp/agent.py", "opamp/session.py",
-    "controlplane/render.py", "controlplane/check.py", "controlplane/rollout.py", "controlplane/fleet.py", "controlplane/yaml.py",
+    "analyzer/cardinality.py", "analyzer/forecast.py", "analyzer/labelling.py", "analyzer/redundancy.py", "analyzer/shapes.py", "analyzer/unseen.py",
+    "analyzer/engine.py", "analyzer/pricebooks.py", "analyzer/pricing.py", "analyzer/savings.py", "opamp/wire.py", "opamp/events.py", "opamp/agent.py", "opamp/session.py",
+    "controlplane/render", "controlplane/check", "controlplane/rollout.py", "controlplane/fleet.py", "controlplane/yaml.py",
     "controlplane/demo/report.py",
 ]  # fmt: skip
 
