@@ -17,6 +17,7 @@ from lark import Lark, Transformer
 
 from analyzer.references.datadog_names import OTLP_ATTRIBUTES, made_of, made_of_any
 from analyzer.references.grammars import VARIABLE, Misread, apart, grammar, parsed, protected, unquoted, variables_in
+from analyzer.references.logql import NO_METRIC
 from analyzer.references.patterns import ANY_NAME
 from analyzer.references.places import Place, places
 from analyzer.references.queries import Found, Item, Json, JsonReader, Query, Role, Unread
@@ -379,7 +380,8 @@ _IN_QUOTES = re.compile(r"\"(?:\\.|[^\"\\])*\"")
 
 def _events(query: Query, found: list[_Event] | Misread) -> tuple[Use, ...] | NotUnderstood:
     if isinstance(found, Misread):
-        return NotUnderstood(f"not a Datadog search: {found.reason}", _touched(query.evaluated))
+        touches = _touched(query.evaluated)
+        return NotUnderstood(f"not a Datadog search: {found.reason}", (*touches, NO_METRIC) if touches else ())
     return _distinct(_searched(event, _SIGNALS[event.source], query) for event in found if event.source in _SIGNALS)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from analyzer.references.logql import NO_METRIC
 from analyzer.references.queries import Item, Json, Query, Recorded, Role, Unread
 from analyzer.references.shapes import at, listing, mapping, mappings, scalar, shown, texts_in
 
@@ -301,12 +302,20 @@ def _whole(triples: list[list[str]]) -> Iterator[tuple[str, str, str]]:
 
 
 def _other(target: Json, source: Source, place: Place) -> Iterator[Item]:
-    """A language that is not read: what it names in its texts is protected, and nothing else could be."""
+    """A language that is not read: what it names in its texts is protected, and records of logs where it may be of them."""
     texts = [t for _, t in texts_in(target, _NOT_A_QUERY) if t.strip()]
     touches = names_in(texts, place.scope.variables)
     if touches:
         language = source.kind if source.sure and source.kind else "a language that is not known"
-        yield place.unread("\n".join(texts), f"a query in {language}, which is not read", touches)
+        logs = () if source.sure and _NO_LOGS.search(source.kind) else (NO_METRIC,)
+        yield place.unread("\n".join(texts), f"a query in {language}, which is not read", (*touches, *logs))
+
+
+_NO_LOGS = re.compile(
+    r"influx|graphite|opentsdb|sql|postgres|oracle|redshift|mongo|redis|zabbix|wavefront|jaeger|zipkin|xray|tempo|pyroscope|phlare|parca"
+    r"|testdata|random|csv|googlesheets|github|gitlab|jira|pagerduty|servicenow|alertmanager|iot|sitewise"
+)
+"""Where no logs are kept. What asks any other store in a language that is not read may read records, which have no name (`NO_METRIC`)."""
 
 
 _VARIABLE = r"\$\{[^}]{0,200}\}|\[\[\w{1,200}(?::\w{1,200})?\]\]|\$\w+"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -153,6 +154,10 @@ def test_debug_logs_are_those_with_a_debug_severity_and_a_service(severity: int,
     assert [r.actions for r in advice.recommendations] == ([(DropLogs("cart", 8),)] if found else [])
 
 
+def asks(plugin: str, query: str) -> str:
+    return json.dumps({"panels": [{"targets": [{"query": query, "datasource": {"type": plugin}}]}]})
+
+
 LOKI = '{"panels": [{"targets": [{"expr": "%s", "datasource": {"type": "loki"}}]}]}'
 
 
@@ -163,6 +168,11 @@ LOKI = '{"panels": [{"targets": [{"expr": "%s", "datasource": {"type": "loki"}}]
         (rule("up{"), Verdict.UNREFERENCED, []),
         ("{broken", Verdict.UNKNOWN, ["not readable"]),
         (LOKI % "{app=", Verdict.UNKNOWN, ["not LogQL"]),
+        (asks("elasticsearch", "level:debug"), Verdict.UNKNOWN, ["a query in elasticsearch"]),
+        (asks("grafana-clickhouse-datasource", "SELECT * FROM otel_logs"), Verdict.UNKNOWN, ["a query in grafana-clickhouse"]),
+        (asks("nobody-knows", "level:debug"), Verdict.UNKNOWN, ["a query in nobody-knows"]),
+        (asks("grafana-postgresql-datasource", "SELECT * FROM orders"), Verdict.UNREFERENCED, []),
+        (asks("influxdb", "SELECT * FROM cpu"), Verdict.UNREFERENCED, []),
     ],
 )
 def test_a_finding_about_logs_names_what_hides_their_readers(document: str, letter: Verdict, reasons: list[str]) -> None:

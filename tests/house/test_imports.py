@@ -30,8 +30,8 @@ EXTRA = {
     "analyzer/redundancy.py": {"numpy"},
     "analyzer/shapes.py": {"importlib", "numpy", "sklearn"},
     "analyzer/unseen.py": {"numpy", "scipy"},
-    "controlplane/render": {"re2", "ruamel"},
-    "controlplane/check": {"re2"},
+    "controlplane/render": {"analyzer", "re2", "ruamel"},
+    "controlplane/check": {"analyzer", "re2"},
     "controlplane/yaml.py": {"ryaml"},
     "controlplane/fleet.py": {"opamp"},
 }
