@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from analyzer.pricing import price
+from analyzer.pricing import Bill, Totals, bill, marginal_from
 from analyzer.reading import Readers, Reading, narrowing_spots
-from analyzer.rules import debug_logs, high_cardinality_label, unused_metric
-from analyzer.verdicts import Judged, label_verdict
+from analyzer.rules import METRIC_RULES, WINDOW_RULES
+from analyzer.rules.cases import Found, MetricCase, WindowCase
 from flowgate.actions import Action
-from flowgate.advice import BlindSpot, Evidence, Finding, LabelProfile, MetricProfile, Policy, Profile, Recommendation, Usage, Verdict
+from flowgate.advice import BlindSpot, Evidence, Finding, MetricProfile, Policy, Profile, Recommendation, Usage
 from flowgate.ids import FindingId, RecommendationId
 from flowgate.money import Cost, Estimated, PriceBook, Volume
 from flowgate.telemetry import Signal
+
+Unable = Callable[[Action], str | None]
+"""Why the gateway cannot carry an action out; None: it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,131 +32,154 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What one analysis says."""
+    """What one analysis says. `totals` are everything that is sent, `bill` what it costs: each finding is priced against it."""
 
     findings: tuple[Finding, ...]
     recommendations: tuple[Recommendation, ...]
     used: tuple[Read, ...]
     blind_spots: tuple[BlindSpot, ...]
-    volume: Volume
+    totals: Totals
+    bill: Bill
     cost: Cost
+    """Of all metrics: what is saved when none is sent."""
     metrics: int
 
+    @property
+    def volume(self) -> Volume:
+        """Of all metrics."""
+        return self.totals.metrics
 
-def advise(profile: Profile, usage: Usage, book: PriceBook, policy: Policy, now: datetime) -> Advice:
-    """Judges every metric and log source of a profile. `now` only dates the advice's expiry."""
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Why costs are estimates, where they are."""
+        return self.bill.notes
+
+
+def no_aggregation(action: Action) -> str | None:
+    """What every gateway's build lacks so far."""
+    return "the gateway has no component that adds up series yet" if action.type == "aggregate_labels" else None
+
+
+def advise(
+    profile: Profile,
+    usage: Usage,
+    book: PriceBook,
+    policy: Policy,
+    now: datetime,
+    hours: Sequence[Volume] = (),
+    unable: Unable = no_aggregation,
+) -> Advice:
+    """Judges everything of a profile. `now` only dates the advice's expiry. `hours` are the history of metrics that some books bill by
+    (`analyzer.totals`)."""
     readers = Readers.over(usage, narrowing_spots(profile.window.seconds, policy, usage))
     readings = [(metric, readers.of(metric)) for metric in profile.metrics]
-    found = [*_metric_findings(_by_name(readings), book, policy), *_log_findings(profile, usage, book, policy)]
-    findings = tuple(sorted(found, key=_worth))
-    total = sum((m.volume for m in profile.metrics), Volume())
+    totals = totals_of(profile, hours)
+    saved = marginal_from(totals, book)
+    found = _found(readings, WindowCase(profile, usage, readers, policy))
+    findings = tuple(sorted((_finding(f, saved(without(totals, f.signal, f.gone)), unable) for f in found), key=_worth))
     return Advice(
         findings,
-        tuple(_recommendation(f, policy, now) for f in findings if f.action is not None),
+        tuple(_recommendation(f, f.action, policy, now) for f in findings if f.action is not None and f.unable is None),
         _used(readings),
         (*usage.blind_spots, *readers.narrowing),
-        total,
-        price(total, Signal.METRICS, book),
+        totals,
+        bill(totals, book),
+        saved(without(totals, Signal.METRICS, totals.metrics)),
         len(profile.metrics),
     )
 
 
-def _by_name(readings: Sequence[tuple[MetricProfile, Reading]]) -> list[list[tuple[MetricProfile, Reading]]]:
-    """Metrics of one name together: a drop is by name, so one kind or unit that is read protects all."""
+# --- findings ----------------------------------------------------------------------------------------------------------------------
+
+
+def _found(readings: Sequence[tuple[MetricProfile, Reading]], window: WindowCase) -> Iterator[Found]:
+    for members in _by_name(readings):
+        case = MetricCase(members, window.profile, window.policy)
+        for rule in METRIC_RULES:
+            yield from rule(case)
+    for rule in WINDOW_RULES:
+        yield from rule(window)
+
+
+def _by_name(readings: Sequence[tuple[MetricProfile, Reading]]) -> Iterable[tuple[tuple[MetricProfile, Reading], ...]]:
+    """Metrics of one name together: an action is by name, so one kind or unit that is read protects all."""
     grouped: dict[str, list[tuple[MetricProfile, Reading]]] = {}
     for metric, reading in readings:
         grouped.setdefault(metric.metric, []).append((metric, reading))
-    return list(grouped.values())
+    return map(tuple, grouped.values())
 
 
-def _metric_findings(grouped: Iterable[list[tuple[MetricProfile, Reading]]], book: PriceBook, policy: Policy) -> Iterable[Finding]:
-    for group in grouped:
-        judged = [(m, r, unused_metric.verdict(m, r)) for m, r in group]
-        worst = max(judged, key=lambda found: _SEVERITY.index(found[2].verdict))
-        if worst[2].verdict is not Verdict.NEEDED:
-            yield _unused(group, worst, book)
-        if worst[2].verdict is not Verdict.UNREFERENCED:
-            for metric, reading in group:
-                yield from _label_findings(metric, reading, book, policy)
-
-
-_SEVERITY = (Verdict.UNREFERENCED, Verdict.CONDITIONAL, Verdict.UNKNOWN, Verdict.NEEDED)
-
-
-def _unused(group: list[tuple[MetricProfile, Reading]], worst: tuple[MetricProfile, Reading, Judged], book: PriceBook) -> Finding:
-    metric, reading, judged = worst
-    total = sum((m.volume for m, _ in group), Volume())
-    spots = tuple(dict.fromkeys(s for _, r in group for s in (*r.hiding, *r.narrowing)))
+def _finding(found: Found, cost: Cost, unable: Unable) -> Finding:
     return Finding(
-        _id(unused_metric.RULE, metric.metric, ""),
-        unused_metric.RULE,
-        Signal.METRICS,
-        metric.metric,
-        None,
-        judged.verdict,
-        judged.wording,
-        judged.risk,
-        unused_metric.evidence(metric, reading),
-        spots,
-        total,
-        price(total, Signal.METRICS, book),
-        unused_metric.action(metric, judged.verdict),
+        _id(found),
+        found.rule,
+        found.signal,
+        found.metric,
+        found.label.key if found.label else None,
+        found.judged.verdict,
+        found.judged.wording,
+        found.judged.risk,
+        found.evidence,
+        found.blind_spots,
+        found.gone,
+        cost,
+        found.action,
+        found.service,
+        found.detail,
+        unable(found.action) if found.action else None,
     )
 
 
-def _label_findings(metric: MetricProfile, reading: Reading, book: PriceBook, policy: Policy) -> Iterable[Finding]:
-    for label in metric.labels:
-        if high_cardinality_label.is_high(label, metric, policy):
-            yield _label_finding(label, metric, reading, book)
+def _id(found: Found) -> FindingId:
+    """The same for the same thing in every analysis."""
+    label = (found.label.place, found.label.key) if found.label else ()
+    parts = (found.rule, found.signal, found.metric or "", found.service or "", found.detail, *label)
+    digest = hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()
+    return FindingId(f"f-{digest[:16]}")
 
 
-def _label_finding(label: LabelProfile, metric: MetricProfile, reading: Reading, book: PriceBook) -> Finding:
-    judged = label_verdict(label, metric, reading)
-    gone = high_cardinality_label.removed(label, metric)
-    return Finding(
-        _id(high_cardinality_label.RULE, metric.metric, label.label, metric.unit, metric.kind),
-        high_cardinality_label.RULE,
-        Signal.METRICS,
-        metric.metric,
-        label.label,
-        judged.verdict,
-        judged.wording,
-        judged.risk,
-        high_cardinality_label.evidence(label, metric, reading),
-        (*reading.hiding, *reading.narrowing),
-        gone,
-        price(gone, Signal.METRICS, book),
+def _worth(finding: Finding) -> tuple[object, ...]:
+    """Dearest first; ties by volume, then by id."""
+    return (-finding.cost.amount, -finding.volume.bytes_per_second, finding.id)
+
+
+# --- what it is worth --------------------------------------------------------------------------------------------------------------
+
+
+def totals_of(profile: Profile, hours: Sequence[Volume] = ()) -> Totals:
+    """Everything that a profile says is sent."""
+    return Totals(
+        sum((m.volume for m in profile.metrics), Volume()),
+        Volume(0, 0, sum(r.records_per_second for r in profile.logs), sum(r.bytes_per_second for r in profile.logs)),
+        Volume(0, 0, sum(s.spans_per_second for s in profile.spans), sum(s.bytes_per_second for s in profile.spans)),
+        tuple(hours),
     )
 
 
-def _log_findings(profile: Profile, usage: Usage, book: PriceBook, policy: Policy) -> Iterable[Finding]:
-    spots = debug_logs.blind_spots(usage.blind_spots)
-    letter, wording, risk = debug_logs.verdict(spots)
-    for found in debug_logs.debug_logs(profile.logs, policy):
-        yield Finding(
-            _id(debug_logs.RULE, found.service, ""),
-            debug_logs.RULE,
-            Signal.LOGS,
-            None,
-            None,
-            letter,
-            wording,
-            risk,
-            debug_logs.evidence(found, policy),
-            spots,
-            found.volume,
-            price(found.volume, Signal.LOGS, book),
-            debug_logs.action(found, policy, letter),
-        )
+def without(totals: Totals, signal: Signal, gone: Volume) -> Totals:
+    """What is left; nothing below zero, whatever two measurements of one thing say."""
+    left = {each: totals.of(each) for each in Signal}
+    left[signal] = _floored(left[signal] - gone)
+    return Totals(left[Signal.METRICS], left[Signal.LOGS], left[Signal.TRACES])
 
 
-def _recommendation(finding: Finding, policy: Policy, now: datetime) -> Recommendation:
-    actions: tuple[Action, ...] = (finding.action,) if finding.action else ()
+def _floored(volume: Volume) -> Volume:
+    samples = volume.samples_per_second
+    return Volume(
+        max(0, volume.series),
+        max(0, volume.prom_series),
+        max(0.0, volume.points_per_second),
+        max(0.0, volume.bytes_per_second),
+        None if samples is None else max(0.0, samples),
+    )
+
+
+def _recommendation(finding: Finding, action: Action, policy: Policy, now: datetime) -> Recommendation:
     rate = finding.volume.points_per_second
     return Recommendation(
         RecommendationId(finding.id.replace("f-", "r-", 1)),
         (finding.id,),
-        actions,
+        (action,),
         Estimated(finding.volume, finding.cost),
         (rate, rate),
         finding.risk,
@@ -165,13 +191,3 @@ def _recommendation(finding: Finding, policy: Policy, now: datetime) -> Recommen
 def _used(readings: Sequence[tuple[MetricProfile, Reading]]) -> tuple[Read, ...]:
     used = [Read(m.metric, r.prom_names, r.evidence) for m, r in readings if r.hits]
     return tuple(sorted(used, key=lambda u: u.metric))
-
-
-def _worth(finding: Finding) -> tuple[object, ...]:
-    """Dearest first; ties by volume, then by id."""
-    return (-finding.cost.amount, -finding.volume.bytes_per_second, finding.id)
-
-
-def _id(*parts: str) -> FindingId:
-    digest = hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()
-    return FindingId(f"f-{digest[:16]}")

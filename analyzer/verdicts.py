@@ -41,6 +41,14 @@ _RISK = {
 }
 
 
+_SEVERITY = (Verdict.UNREFERENCED, Verdict.SAFE, Verdict.CONDITIONAL, Verdict.VISIBLE, Verdict.UNKNOWN, Verdict.NEEDED)
+
+
+def worst(found: Iterable[Judged]) -> Judged:
+    """Of several judgements about what stands and falls together, the one that protects most; of equals the first."""
+    return max(found, key=lambda judged: _SEVERITY.index(judged.verdict))
+
+
 # --- a whole metric ------------------------------------------------------------------------------------------------------------------------
 
 

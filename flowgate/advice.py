@@ -366,6 +366,11 @@ class Finding:
     cost: Cost
     action: Action | None = None
     """What would remove it; None when it is advice only."""
+    service: str | None = None
+    detail: str = ""
+    """Tells apart two findings of one rule about the same thing."""
+    unable: str | None = None
+    """Why the gateway cannot carry `action` out as it is built; None where it can."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from analyzer.references.logql import NO_METRIC
+from analyzer.rules.cases import Found, WindowCase
+from analyzer.verdicts import Judged
 from flowgate.actions import DropLogs
 from flowgate.advice import BlindSpot, Evidence, LogProfile, Policy, Risk, Verdict, raised
 from flowgate.money import Volume
+from flowgate.telemetry import Signal
 
 RULE = "debug_logs"
 NO_LOG_QUERIES = BlindSpot("narrowing", "no source of log queries is connected")
+
+
+def find(case: WindowCase) -> Iterator[Found]:
+    spots = blind_spots(case.usage.blind_spots)
+    letter, wording, risk = verdict(spots)
+    for found in debug_logs(case.profile.logs, case.policy):
+        yield Found(
+            RULE,
+            Signal.LOGS,
+            Judged(letter, wording, risk),
+            evidence(found, case.policy),
+            spots,
+            found.volume,
+            service=found.service,
+            action=action(found, case.policy, letter),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from analyzer.reading import Reading
-from flowgate.advice import Evidence, LabelProfile, MetricProfile, Policy
+from analyzer.rules import unused_metric
+from analyzer.rules.cases import Found, MetricCase
+from analyzer.verdicts import label_verdict
+from flowgate.advice import Evidence, LabelProfile, MetricProfile, Policy, Verdict
 from flowgate.money import Volume
+from flowgate.telemetry import Signal
 
 RULE = "high_cardinality_label"
+
+
+def find(case: MetricCase) -> Iterator[Found]:
+    if unused_metric.judged(case).verdict is Verdict.UNREFERENCED:
+        return
+    for metric, reading in case.members:
+        for label in metric.labels:
+            if is_high(label, metric, case.policy):
+                yield _found(label, metric, reading)
+
+
+def _found(label: LabelProfile, metric: MetricProfile, reading: Reading) -> Found:
+    return Found(
+        RULE,
+        Signal.METRICS,
+        label_verdict(label, metric, reading),
+        evidence(label, metric, reading),
+        (*reading.hiding, *reading.narrowing),
+        removed(label, metric),
+        metric.metric,
+        label.key,
+        detail=f"{metric.unit} {metric.kind}",
+    )
 
 
 def is_high(label: LabelProfile, metric: MetricProfile, policy: Policy) -> bool:
