@@ -121,19 +121,26 @@ def _selected(node: Selector, need: Need) -> Iterator[Use]:
         need = _everything(need, "the selector reads several metrics")
     mentioned = frozenset(label for label in need.mentioned | said if not _unknown(label))
     for name in sorted(names):
-        yield _use(name, need, mentioned)
+        yield _use(name, need, mentioned, _buckets(node))
     for pattern in sorted(patterns):
         wide = _everything(need, "the metric is reached by a pattern of names")
         yield Use(pattern, True, mentioned, EVERY_LABEL, "none", need.overwritten, need.exposed, need.dynamic, (), wide.why)
 
 
-def _use(name: str, need: Need, mentioned: frozenset[str]) -> Use:
+def _buckets(node: Selector) -> frozenset[str] | None:
+    """The upper bounds that a selector asks for by equality."""
+    if len(node.alternatives) != 1:
+        return None
+    return next((frozenset({m.value}) for m in node.matchers if (m.label, m.op) == ("le", "=") and SENTINEL not in m.value), None)
+
+
+def _use(name: str, need: Need, mentioned: frozenset[str], le: frozenset[str] | None) -> Use:
     why = {label: reason for label, reason in need.why.items() if label == "*" or label in need.labels}
     if not need.labels.all_except:
         why.pop("*", None)
     dynamic = need.dynamic and need.labels.all_except
     conditions = (*need.conditions, *_type_conditions(name, need))
-    return Use(name, False, mentioned, need.labels, need.operator, need.overwritten, need.exposed, dynamic, conditions, why)
+    return Use(name, False, mentioned, need.labels, need.operator, need.overwritten, need.exposed, dynamic, conditions, why, le=le)
 
 
 def _type_conditions(name: str, need: Need) -> Iterator[Condition]:

@@ -45,6 +45,21 @@ class Reading:
         return frozenset(label for use in self.uses for label in use.mentioned)
 
 
+def joined(readings: Sequence[Reading]) -> Reading:
+    """What reads any of several metrics, and what might: for those that stand and fall together."""
+    if len(readings) == 1:
+        return readings[0]
+    return Reading(
+        tuple(dict.fromkeys(n for r in readings for n in r.prom_names)),
+        tuple({(id(reference), id(use)): (reference, use) for r in readings for reference, use in r.hits}.values()),
+        frozenset(part for r in readings for part in r.parts),
+        tuple(dict.fromkeys(s for r in readings for s in r.hiding)),
+        tuple(dict.fromkeys(s for r in readings for s in r.narrowing)),
+        readings[0].everywhere if readings else {},
+        readings[0].resource_hits if readings else (),
+    )
+
+
 @dataclass(slots=True)
 class Readers:
     """An index over a usage: exact names in a table, patterns compiled once. `narrowing`: what lowers trust beside the usage's own spots."""

@@ -129,6 +129,9 @@ def _finite(names: frozenset[str], metric: MetricProfile, usage: MetricUsage, re
     if clash:
         return _judged(Verdict.NEEDED, f"needed: a query sets {clash[0]} anew, and the metric has that label itself", reading)
     left = tuple(_open((*usage.conditions, *_added_up_raw(reading)), names, metric))
+    obstacle = _not_merged(metric, usage.operator, reading)
+    if obstacle is not None:
+        return _judged(Verdict.CONDITIONAL, f"no query needs the label, but {obstacle}", reading, left)
     if usage.operator is None:
         said = "no query needs the label, but they do not agree on how to merge its series"
         return _judged(Verdict.CONDITIONAL, said, reading, left)
@@ -136,6 +139,26 @@ def _finite(names: frozenset[str], metric: MetricProfile, usage: MetricUsage, re
         return _judged(Verdict.CONDITIONAL, f"no query needs the label, if: {left[0].reason}", reading, left, usage.operator)
     said = f"no supplied query needs the label; series merged by {usage.operator} give the same results"
     return _judged(Verdict.SAFE, said, reading, (), usage.operator)
+
+
+def _not_merged(metric: MetricProfile, operator: Operator | None, reading: Reading) -> str | None:
+    """Why series of this type cannot be merged so that what is read stays the same (notes of each type: docs/usage.md)."""
+    summed = frozenset({"sum", "count"}) >= reading.parts
+    if _counts(metric) and operator in ("min", "max"):
+        return (
+            f"its queries want the {operator} of a counter: merged ones have a value of their own, and only their increases mean something"
+        )
+    if metric.kind is Kind.SUMMARY and not summed:
+        return "quantiles of a summary cannot be merged"
+    if metric.kind is Kind.EXPONENTIAL_HISTOGRAM and not summed:
+        return "merged exponential histograms have the coarsest scale among them: quantiles move within the width of a bucket"
+    if metric.kind is Kind.HISTOGRAM and metric.buckets is None and not metric.bounds:
+        return "it is not known that its series have the same buckets, and others cannot be merged"
+    return None
+
+
+def _counts(metric: MetricProfile) -> bool:
+    return metric.monotonic or metric.kind not in (Kind.GAUGE, Kind.SUM)
 
 
 def _added_up_raw(reading: Reading) -> Iterator[Condition]:
@@ -150,7 +173,7 @@ def _labels_of(conditions: Iterable[Condition], kind: str) -> frozenset[str]:
 
 def _open(conditions: Iterable[Condition], removed: frozenset[str], metric: MetricProfile) -> Iterator[Condition]:
     """Conditions that neither the metric's type nor what is removed settles. What was absent in a sample is a condition still."""
-    counter = metric.monotonic or (metric.kind is not Kind.GAUGE and metric.kind is not Kind.SUM)
+    counter = _counts(metric)
     for condition in conditions:
         settled = {
             "counter": counter,

@@ -341,6 +341,26 @@ class Policy:
     """A label with at least this many values in one window is looked at (advice only)."""
     high_cardinality_share: float = 0.5
     """... when removing it would leave at most this share of the metric's series."""
+    unused_label_series: int = 10
+    """A label that no query needs is worth a finding when its removal takes away at least this many series"""
+    unused_label_share: float = 0.1
+    """... and at least this share of the metric's."""
+    determined_label_share: float = 0.01
+    """A label that says what others say already, when it takes at least this share of the metric's bytes."""
+    churn_series: int = 100
+    """Series that ended while as many began, for a metric to be called churning"""
+    churn_share: float = 0.5
+    """... and the share of all its series in the window."""
+    spike_factor: float = 3.0
+    """A metric spikes when it has at least so many times the series, or the points, of the window before"""
+    spike_series: int = 100
+    """... and at least so many series more"""
+    spike_points_per_second: float = 100.0
+    """... or so many points."""
+    points_of_a_range: int = 4
+    """Points that the shortest range of a query must hold: what Grafana's `$__rate_interval` makes sure of."""
+    fine_interval_factor: float = 2.0
+    """An interval is too fine when one this many times as long would do."""
     debug_severity_max: int = 8
     """OTLP severity numbers 1-8 are TRACE and DEBUG; 0 (unset) is never called debug."""
     debug_records_per_second: float = 0.1

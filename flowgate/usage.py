@@ -79,7 +79,7 @@ class Use:
     `overwritten` those that the query sets anew between this selector and what merges or matches above it: the metric's own must be
     absent, or among the removed. `exposed` are labels that reach the query's result. `dynamic`: the query names labels that are known only
     when it runs, so it may name any. `why` says for a label of `demand` by which rule it
-    is needed (`*`: why every label is).
+    is needed (`*`: why every label is). `le`: the values of that label which the selector asks for, each by equality; None: any.
     """
 
     name: str
@@ -93,6 +93,7 @@ class Use:
     conditions: tuple[Condition, ...] = ()
     why: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     signal: Signal = Signal.METRICS
+    le: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

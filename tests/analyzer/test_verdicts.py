@@ -173,8 +173,29 @@ def test_a_counter_that_is_added_up_raw_is_known_by_its_type_where_its_name_does
     gauge, updown, counter = (metric("queue", kind, monotonic) for kind, monotonic in KINDS)
     judged = label_verdict(USER, counter, reading(usage, counter))
     assert (judged.verdict, [c.kind for c in judged.conditions], judged.operator) == (D, ["no_reset"], "sum")
-    for safe in (gauge, updown, replace(counter, temporality="delta"), metric("depth"), metric("visits")):
+    for safe in (gauge, updown, replace(counter, temporality="delta"), metric("visits")):
         assert label_verdict(USER, safe, reading(usage, safe)).verdict is B
+
+
+MERGED = {
+    "the greatest of gauges": (Kind.GAUGE, None, "max by (region) (logins)", B),
+    "the greatest of counters": (Kind.SUM, None, "max by (region) (logins_total)", D),
+    "one of counters": (Kind.SUM, None, "group by (region) (logins_total)", B),
+    "quantiles of like buckets": (Kind.HISTOGRAM, 12, "histogram_quantile(0.9, sum by (le) (rate(logins_bucket[5m])))", B),
+    "counts of like buckets": (Kind.HISTOGRAM, 12, "sum(rate(logins_count[5m]))", B),
+    "counts of buckets that differ": (Kind.HISTOGRAM, None, "sum(rate(logins_count[5m]))", D),
+    "quantiles of exponential buckets": (Kind.EXPONENTIAL_HISTOGRAM, None, "histogram_quantile(0.9, sum(rate(logins[5m])))", D),
+    "counts of exponential buckets": (Kind.EXPONENTIAL_HISTOGRAM, None, "sum(rate(logins_count[5m]))", B),
+    "counts of a summary": (Kind.SUMMARY, None, "sum(rate(logins_count[5m]))", B),
+    "quantiles of a summary": (Kind.SUMMARY, None, "max by (quantile) (logins)", D),
+}
+
+
+@pytest.mark.parametrize(("kind", "buckets", "expression", "letter"), MERGED.values(), ids=MERGED)
+def test_series_are_merged_only_as_their_type_can_be(kind: Kind, buckets: int | None, expression: str, letter: Verdict) -> None:
+    """What a query does not need may still not be taken away where no merge of the type leaves its result alone."""
+    found = replace(metric("logins", kind, kind is Kind.SUM), buckets=buckets)
+    assert label_verdict(USER, found, reading(read(board(expression)), found)).verdict is letter
 
 
 KINDS = ((Kind.GAUGE, False), (Kind.SUM, False), (Kind.SUM, True))
