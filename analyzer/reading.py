@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import re2
@@ -68,9 +68,10 @@ class Readers:
     narrowing: tuple[BlindSpot, ...]
     strategies: frozenset[Strategy] = EVERY_STRATEGY
     _by_name: dict[str, list[tuple[Reference, Use]]] = field(default_factory=dict[str, "list[tuple[Reference, Use]]"])
-    _patterns: list[tuple[Pattern, Reference, Use]] = field(default_factory=list["tuple[Pattern, Reference, Use]"])
-    _resource_hits: tuple[tuple[Reference, Use], ...] = ()
-    _spots: list[tuple[list[Pattern], BlindSpot]] = field(default_factory=list["tuple[list[Pattern], BlindSpot]"])
+    _by_pattern: dict[str, list[tuple[Reference, Use]]] = field(default_factory=dict[str, "list[tuple[Reference, Use]]"])
+    _resource_hits: list[tuple[Reference, Use]] = field(default_factory=list["tuple[Reference, Use]"])
+    _patterns: Patterns = field(default_factory=lambda: Patterns(()))
+    _touched: Patterns = field(default_factory=lambda: Patterns(()))
 
     @classmethod
     def over(cls, usage: Usage, narrowing: Sequence[BlindSpot], strategies: Iterable[Strategy] = EVERY_STRATEGY) -> Readers:
@@ -78,19 +79,16 @@ class Readers:
         for reference in usage.references:
             for use in reference.uses:
                 made._index(reference, use)
-        for spot in usage.blind_spots:
-            made._spots.append(([compiled(p) for p in spot.touches], spot))
+        made._patterns = Patterns(made._by_pattern)
+        made._touched = Patterns(touch for spot in usage.blind_spots for touch in spot.touches)
         return made
 
     def _index(self, reference: Reference, use: Use) -> None:
         if use.signal is not Signal.METRICS:
             return
         if not use.pattern and is_resource_info(use.name):
-            self._resource_hits = (*self._resource_hits, (reference, use))
-        if use.pattern:
-            self._patterns.append((compiled(use.name), reference, use))
-        else:
-            self._by_name.setdefault(use.name, []).append((reference, use))
+            self._resource_hits.append((reference, use))
+        (self._by_pattern if use.pattern else self._by_name).setdefault(use.name, []).append((reference, use))
 
     def of(self, metric: MetricProfile) -> Reading:
         """Exact names hit by equality, patterns by full match; a hit on any part reads the metric."""
@@ -98,17 +96,18 @@ class Readers:
         found = list(self._hits(names))
         parts = frozenset(part for _, _, part in found)
         hits = tuple((reference, use) for reference, use, _ in found)
-        spots = [spot for patterns, spot in self._spots if not patterns or _any_match(patterns, names)]
+        touched = frozenset(t for name in names for t in self._touched.matching(name))
+        spots = [spot for spot in self.usage.blind_spots if not spot.touches or not touched.isdisjoint(spot.touches)]
         hiding = tuple(spot for spot in spots if spot.kind == "hiding")
         narrowing = (*self.narrowing, *(spot for spot in spots if spot.kind == "narrowing"))
-        return Reading(tuple(names), hits, parts, hiding, narrowing, self.usage.everywhere, self._resource_hits)
+        return Reading(tuple(names), hits, parts, hiding, narrowing, self.usage.everywhere, tuple(self._resource_hits))
 
     def _hits(self, names: Mapping[str, Part]) -> Iterable[tuple[Reference, Use, Part]]:
         for name, part in names.items():
             for reference, use in self._by_name.get(name, ()):
                 yield reference, use, part
-            for pattern, reference, use in self._patterns:
-                if pattern.fullmatch(name):
+            for text in self._patterns.matching(name):
+                for reference, use in self._by_pattern[text]:
                     yield reference, use, part
 
 
@@ -125,16 +124,35 @@ class Pattern:
         except re2.error:
             self._compiled = None
 
+    @property
+    def understood(self) -> bool:
+        return self._compiled is not None
+
     def fullmatch(self, name: str) -> bool:
         return self._compiled is None or self._compiled.fullmatch(name) is not None
 
 
-def compiled(text: str) -> Pattern:
-    return Pattern(text)
+TOGETHER = 32
+"""Patterns asked about at once: most names match none of them."""
 
 
-def _any_match(patterns: Sequence[Pattern], names: Iterable[str]) -> bool:
-    return any(p.fullmatch(n) for n in names for p in patterns)
+class Patterns:
+    """Many patterns, asked which of them match a name. Those that RE2 refuses match every name."""
+
+    __slots__ = ("_groups",)
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        known = {text: Pattern(text) for text in texts}
+        joinable = [text for text, pattern in known.items() if pattern.understood and "\\Q" not in text]
+        chunks = [joinable[k : k + TOGETHER] for k in range(0, len(joinable), TOGETHER)]
+        # Alternatives of one pattern: where that does not match, none does. One that is refused, or quotes to its end, is asked alone.
+        self._groups = [(Pattern("|".join(f"(?:{t})" for t in chunk)), [(t, known[t]) for t in chunk]) for chunk in chunks]
+        self._groups += [(known[t], [(t, known[t])]) for t in known if t not in joinable]
+
+    def matching(self, name: str) -> Iterator[str]:
+        for whole, each in self._groups:
+            if whole.fullmatch(name):
+                yield from (text for text, pattern in each if pattern.fullmatch(name))
 
 
 DEFAULT = Policy()

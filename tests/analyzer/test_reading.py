@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from analyzer.reading import Readers, narrowing_spots, unexecuted
+from analyzer.reading import Pattern, Patterns, Readers, narrowing_spots, unexecuted
 from analyzer.references.inventory import Input
 from analyzer.usage import read_usage
 from analyzer.verdicts import metric_verdict
@@ -30,7 +32,7 @@ def log(*days: float, query: str = "m") -> str:
     return "".join(f"{ran(query, day)}\n" for day in days)
 
 
-def given(*inputs: Input | str) -> Usage:
+def supplied(*inputs: Input | str) -> Usage:
     named = [i if isinstance(i, Input) else Input(f"q{k}.log", i) for k, i in enumerate(inputs)]
     return read_usage(named, parse)
 
@@ -75,12 +77,12 @@ HISTORY = json.dumps({"result": {"queryHistory": [{"queries": [{"expr": "m"}]}]}
     ],
 )  # fmt: skip
 def test_executed_queries_are_held_against_the_policy(inputs: list[Any], expected: list[str]) -> None:
-    assert reasons(given(*inputs)) == expected
+    assert reasons(supplied(*inputs)) == expected
 
 
 def test_the_policy_says_how_many_days() -> None:
-    assert reasons(given(log(0, 3)), Policy(days_of_queries=3)) == []
-    assert reasons(given(log(0, 3)), Policy(days_of_queries=4)) != []
+    assert reasons(supplied(log(0, 3)), Policy(days_of_queries=3)) == []
+    assert reasons(supplied(log(0, 3)), Policy(days_of_queries=4)) != []
 
 
 def test_a_connected_source_that_read_nothing_says_so() -> None:
@@ -90,7 +92,7 @@ def test_a_connected_source_that_read_nothing_says_so() -> None:
 
 @pytest.mark.parametrize(("days", "short"), [(6.99, True), (7, False), (30, False)])
 def test_the_window_of_the_tap_is_held_against_the_policy(days: float, short: bool) -> None:
-    found = [s.reason for s in narrowing_spots(days * DAY, Policy(), given(log(0, 30)))]
+    found = [s.reason for s in narrowing_spots(days * DAY, Policy(), supplied(log(0, 30)))]
     assert found == (["the tap was looked at for 6.9 days, the policy asks for 7 days"] if short else [])
 
 
@@ -123,8 +125,8 @@ def test_a_narrowing_spot_of_the_usage_counts_as_the_engines_own(
 def test_a_narrowing_spot_that_a_document_brings_raises_the_risk() -> None:
     """Only the top queries are listed: there were others."""
     top = json.dumps({"topByCount": [{"query": "m", "count": 3}]})
-    assert judged(given(top))[2] is Risk.LOW
-    assert judged(given(log(0, 30)))[2] is Risk.NONE
+    assert judged(supplied(top))[2] is Risk.LOW
+    assert judged(supplied(log(0, 30)))[2] is Risk.NONE
 
 
 # What rules ran
@@ -138,7 +140,7 @@ def evidence(usage: Usage) -> list[Evidence]:
 
 
 def test_a_rule_that_is_known_from_a_log_alone_reads_what_it_ran() -> None:
-    usage = given(EVALUATED)
+    usage = supplied(EVALUATED)
     assert judged(usage)[0] is Verdict.NEEDED
     assert [(e.kind, e.rule) for e in evidence(usage)] == [("evaluated", "g")]
     assert [(s.kind, s.where, s.text) for s in usage.blind_spots] == [("narrowing", "rules", "g")]
@@ -146,7 +148,7 @@ def test_a_rule_that_is_known_from_a_log_alone_reads_what_it_ran() -> None:
 
 @pytest.mark.parametrize("expression", ["sum(idle)", "sum( idle )  # the same, written otherwise", "max(busy) + sum(idle)"])
 def test_a_rule_that_is_among_the_documents_speaks_for_itself(expression: str) -> None:
-    usage = given(EVALUATED, Input("rules.json", json.dumps(rules(record("r", expression)))))
+    usage = supplied(EVALUATED, Input("rules.json", json.dumps(rules(record("r", expression)))))
     assert [e.kind for e in evidence(usage)] == ["recording_rule"]
     assert judged(usage)[0] is Verdict.CONDITIONAL
     assert usage.blind_spots == ()
@@ -160,11 +162,25 @@ def test_a_rule_that_is_among_the_documents_speaks_for_itself(expression: str) -
     ],
 )
 def test_another_rule_or_group_does_not_speak_for_it(document: dict[str, Any]) -> None:
-    usage = given(EVALUATED, Input("rules.json", json.dumps(document)))
+    usage = supplied(EVALUATED, Input("rules.json", json.dumps(document)))
     assert judged(usage)[0] is Verdict.NEEDED
     assert [s.kind for s in usage.blind_spots] == ["narrowing"]
 
 
 def test_what_a_rule_ran_and_nobody_understands_hides() -> None:
-    usage = given(ran("sum(idle", 0, ruleGroup={"name": "g"}), Input("rules.json", json.dumps(rules(record("r", "sum(busy)")))))
+    usage = supplied(ran("sum(idle", 0, ruleGroup={"name": "g"}), Input("rules.json", json.dumps(rules(record("r", "sum(busy)")))))
     assert judged(usage)[0] is Verdict.UNKNOWN
+
+
+PIECES = ["a", "b", "_", ".*", "a|b", "(", ")", "[a", "(?i)A", "\\Qa", "\\E", "(?:b)+", "", "|", "^", "$", ".", "\\"]
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(PIECES), max_size=4).map("".join), max_size=80),
+    st.lists(st.text("abA_()", max_size=4), min_size=1, max_size=5),
+)
+def test_many_patterns_asked_together_match_as_each_alone(texts: list[str], names: list[str]) -> None:
+    """Also those that are refused, of which two halves may make a whole."""
+    together = Patterns(texts)
+    for name in names:
+        assert sorted(together.matching(name)) == sorted({t for t in texts if Pattern(t).fullmatch(name)})
