@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import or_
 
 from analyzer.pricing import Bill, Totals, bill, marginal_from
-from analyzer.reading import Readers, Reading, narrowing_spots
-from analyzer.rules import METRIC_RULES, WINDOW_RULES
+from analyzer.reading import Readers, Reading, joined, narrowing_spots
+from analyzer.rules import METRIC_RULES, WINDOW_RULES, unread_buckets, unused_metric
 from analyzer.rules.cases import Found, MetricCase, WindowCase
 from flowgate.actions import Action
-from flowgate.advice import BlindSpot, Evidence, Finding, MetricProfile, Policy, Profile, Recommendation, Usage
+from flowgate.advice import BlindSpot, Evidence, Finding, MetricProfile, Needed, Policy, Profile, Recommendation, Untold, Usage
 from flowgate.ids import FindingId, RecommendationId
 from flowgate.money import Cost, Estimated, PriceBook, Volume
 from flowgate.telemetry import Signal
+from flowgate.usage import LabelSet
 
 Unable = Callable[[Action], str | None]
 """Why the gateway cannot carry an action out; None: it can."""
@@ -37,8 +40,12 @@ class Advice:
     findings: tuple[Finding, ...]
     recommendations: tuple[Recommendation, ...]
     used: tuple[Read, ...]
+    protected: Mapping[str, Needed]
+    """What is read, or may be, of each OTLP metric by its name: no action may take it."""
     blind_spots: tuple[BlindSpot, ...]
+    untold: tuple[Untold, ...]
     totals: Totals
+    book: PriceBook
     bill: Bill
     cost: Cost
     """Of all metrics: what is saved when none is sent."""
@@ -75,14 +82,18 @@ def advise(
     readings = [(metric, readers.of(metric)) for metric in profile.metrics]
     totals = totals_of(profile, hours)
     saved = marginal_from(totals, book)
-    found = _found(readings, WindowCase(profile, usage, readers, policy))
+    cases = [MetricCase(members, profile, policy) for members in _by_name(readings)]
+    found = _found(cases, WindowCase(profile, usage, readers, policy))
     findings = tuple(sorted((_finding(f, saved(without(totals, f.signal, f.gone)), unable) for f in found), key=_worth))
     return Advice(
         findings,
         tuple(_recommendation(f, f.action, policy, now) for f in findings if f.action is not None and f.unable is None),
         _used(readings),
+        {case.metric: needed for case in cases if (needed := _needed(case)) is not None},
         (*usage.blind_spots, *readers.narrowing),
+        profile.untold,
         totals,
+        book,
         bill(totals, book),
         saved(without(totals, Signal.METRICS, totals.metrics)),
         len(profile.metrics),
@@ -92,9 +103,8 @@ def advise(
 # --- findings ----------------------------------------------------------------------------------------------------------------------
 
 
-def _found(readings: Sequence[tuple[MetricProfile, Reading]], window: WindowCase) -> Iterator[Found]:
-    for members in _by_name(readings):
-        case = MetricCase(members, window.profile, window.policy)
+def _found(cases: Iterable[MetricCase], window: WindowCase) -> Iterator[Found]:
+    for case in cases:
         for rule in METRIC_RULES:
             yield from rule(case)
     for rule in WINDOW_RULES:
@@ -110,6 +120,7 @@ def _by_name(readings: Sequence[tuple[MetricProfile, Reading]]) -> Iterable[tupl
 
 
 def _finding(found: Found, cost: Cost, unable: Unable) -> Finding:
+    cannot = unable(found.action) if found.action else None
     return Finding(
         _id(found),
         found.rule,
@@ -117,7 +128,7 @@ def _finding(found: Found, cost: Cost, unable: Unable) -> Finding:
         found.metric,
         found.label.key if found.label else None,
         found.judged.verdict,
-        found.judged.wording,
+        found.judged.wording + _instead(found.action, cannot),
         found.judged.risk,
         found.evidence,
         found.blind_spots,
@@ -126,8 +137,20 @@ def _finding(found: Found, cost: Cost, unable: Unable) -> Finding:
         found.action,
         found.service,
         found.detail,
-        unable(found.action) if found.action else None,
+        cannot,
     )
+
+
+def _instead(action: Action | None, cannot: str | None) -> str:
+    """Where it is put right, if not at the gateway."""
+    if action is None or cannot is None:
+        return ""
+    places = (
+        "; take it away in the SDK's view, by the backend's stream aggregation, or where it is set"
+        if action.type == "aggregate_labels"
+        else ""
+    )
+    return f"; not at the gateway: {cannot}{places}"
 
 
 def _id(found: Found) -> FindingId:
@@ -186,6 +209,18 @@ def _recommendation(finding: Finding, action: Action, policy: Policy, now: datet
         True,
         now + policy.lease,
     )
+
+
+def _needed(case: MetricCase) -> Needed | None:
+    """What must stay of all metrics of a name; None: nothing is known to read it, and nothing to hide a reader."""
+    reading = joined([r for _, r in case.members])
+    if reading.hiding or unused_metric.is_built_in(case.metric):
+        return Needed()
+    if not reading.hits:
+        return None
+    buckets = unread_buckets.needed_bounds(reading)
+    labels = reduce(or_, (use.demand for use in reading.uses), LabelSet(frozenset(reading.everywhere)))
+    return Needed(labels, None if buckets.every else buckets.bounds)
 
 
 def _used(readings: Sequence[tuple[MetricProfile, Reading]]) -> tuple[Read, ...]:

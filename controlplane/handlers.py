@@ -8,12 +8,13 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import analyzer
 from controlplane import auth, querylog, rollout
+from controlplane.advice import elsewhere_json, protected_of, unable
 from controlplane.check import check_actions, check_config
 from controlplane.collector import Collector
 from controlplane.ports import DEFAULT_DESTINATION, Active, Analysis, BookRevision, ControlStore, Json, ReadSource, SavingRecord, UnitOfWork
@@ -27,11 +28,7 @@ from flowgate.ids import AnalysisId, DeploymentId, GatewayId, GroupId, OrgId, Te
 from flowgate.money import PriceBook, Realised, Volume
 from flowgate.shapes import (
     action_from_json,
-    blind_spot_json,
     cost_json,
-    evidence_json,
-    finding_json,
-    recommendation_json,
     volume_json,
 )
 from flowgate.sources import NEVER, Document, Fetch, Fetched, Source, SourceId, due, executing_sources, source_spots
@@ -41,6 +38,8 @@ from flowgate.telemetry import Side, Signal, Window, aligned
 DEFAULT_GROUP = GroupId("default")
 DEFAULT_POLICY = Policy()
 DEFAULT_SOURCES = LiveSources()
+REMEMBERED = timedelta(days=120)
+"""How far back a forecast looks: the farthest horizon asks for 44 days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +328,10 @@ def finish_analysis(tools: Tools, analysis: Analysis) -> Analysis:
     window = whole_buckets(Window(analysis.start, analysis.end), analyzer.bucket_seconds(db))
     usage = usage_of(given)
     seen = analyzer.profile(db, Side.IN, window, analysis.gateway)
-    advice = analyzer.advise(seen, usage, book, tools.policy, tools.now())
+    hours = analyzer.totals(db, Side.IN, window, analysis.gateway).hours
+    advice = analyzer.advise(seen, usage, book, tools.policy, tools.now(), hours, unable)
+    past = analyzer.history(db, Side.IN, Window(window.end - REMEMBERED, window.end), analysis.gateway)
+    told = analyzer.advice_json(advice, usage, analyzer.outlook(past, advice.totals, book))
     done = Analysis(
         analysis.org,
         analysis.id,
@@ -338,7 +340,7 @@ def finish_analysis(tools: Tools, analysis: Analysis) -> Analysis:
         window.start,
         window.end,
         analysis.created,
-        {**advice_json(advice, usage), "usage_digest": usage_digest(given.documents)},
+        {**told, "elsewhere": elsewhere_json(advice, seen), "usage_digest": usage_digest(given.documents)},
     )
     return _put_analysis(tools, done)
 
@@ -353,24 +355,6 @@ def _put_analysis(tools: Tools, analysis: Analysis) -> Analysis:
         work.put_analysis(analysis)
         work.commit()
     return analysis
-
-
-def advice_json(advice: analyzer.Advice, usage: Usage) -> Json:
-    return {
-        "totals": {
-            "metrics": advice.metrics,
-            **volume_json(advice.volume),
-            "cost": cost_json(advice.cost),
-            "expressions": usage.expressions,
-            "understood": usage.understood,
-        },
-        "findings": [finding_json(f) for f in advice.findings],
-        "recommendations": [recommendation_json(r) for r in advice.recommendations],
-        "blind_spots": [blind_spot_json(b) for b in advice.blind_spots],
-        "used": [
-            {"metric": u.metric, "prom_names": list(u.prom_names), "read_by": [evidence_json(e) for e in u.read_by]} for u in advice.used
-        ],
-    }
 
 
 def traffic(tools: Tools, org: OrgId, window: Window, gateway: str | None, side: Side) -> Json:
@@ -463,7 +447,7 @@ def create_template_version(tools: Tools, org: OrgId, asked: Accepted, by: str) 
         waiver = _waiver(work, tools, org, template, asked.waiver)
         _policy(tools.policy, analysis, waiver)
         actions = _accepted(result, asked.recommendations)
-        problems = [*check_actions(actions, {u["metric"] for u in result["used"]}), *_no_longer_advised(work, org, actions, tools.now())]
+        problems = [*check_actions(actions, protected_of(result)), *_no_longer_advised(work, org, actions, tools.now())]
         if problems:
             raise Invalid("these actions are refused", tuple(problems))
         number = 1 + max((v.version for v in work.template_versions(org) if v.template == template), default=0)

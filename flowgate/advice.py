@@ -12,7 +12,7 @@ from flowgate.actions import Action, Label, Place
 from flowgate.ids import FindingId, OrgId, RecommendationId, WaiverId
 from flowgate.money import Cost, Estimated, Volume
 from flowgate.telemetry import Kind, Signal, Temporality, Window
-from flowgate.usage import Use
+from flowgate.usage import EVERY_LABEL, LabelSet, Use
 
 # --- what is sent ------------------------------------------------------------------------------------------------------------
 
@@ -287,6 +287,20 @@ class Usage:
     """Of each source of executed queries that is connected or given, also of one that holds none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """What of a metric is read, or may be: as it stands, everything."""
+
+    labels: LabelSet = EVERY_LABEL
+    """Label names as queries say them."""
+    bounds: frozenset[float] | None = None
+    """Bucket bounds that are read; None: all of them."""
+
+    def __or__(self, other: Needed) -> Needed:
+        bounds = None if self.bounds is None or other.bounds is None else self.bounds | other.bounds
+        return Needed(self.labels | other.labels, bounds)
+
+
 # --- judgement ---------------------------------------------------------------------------------------------------------------
 
 
@@ -368,6 +382,19 @@ class Policy:
     minimum_window: timedelta = timedelta(seconds=60)
 
 
+_LOST = "sent again from the next configuration on; what was dropped meanwhile is lost"
+_MERGED = "the series come back with the next configuration; what was merged meanwhile stays merged"
+_CHANGED = "as it was from the next configuration on; what was changed meanwhile stays changed"
+UNDO: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("drop_metric", "drop_prefix", "drop_points", "drop_logs", "sample_logs", "drop_spans", "sample_traces", "set_interval"), _LOST
+    ),
+    **dict.fromkeys(("aggregate_labels", "reduce_buckets"), _MERGED),
+    **dict.fromkeys(("delete_label", "rename", "trim_attribute", "redact", "route"), _CHANGED),
+}
+"""By type of action: every one is reversible, none gives back what passed while it was in force."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing found, with its verdict, its evidence and what it costs. Shape `finding` of CONTRACTS."""
@@ -391,6 +418,11 @@ class Finding:
     """Tells apart two findings of one rule about the same thing."""
     unable: str | None = None
     """Why the gateway cannot carry `action` out as it is built; None where it can."""
+
+    @property
+    def undo(self) -> str | None:
+        """What taking the action back gives back."""
+        return UNDO[self.action.type] if self.action else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from flowgate.action_shapes import action_from_json, action_json
-from flowgate.advice import BlindSpot, Evidence, Finding, Recommendation
+from flowgate.advice import BlindSpot, Evidence, Finding, Needed, Recommendation
 from flowgate.money import PERIOD, Cost, Volume
+from flowgate.usage import LabelSet
 
 __all__ = [
     "action_from_json",
@@ -13,6 +17,9 @@ __all__ = [
     "cost_json",
     "evidence_json",
     "finding_json",
+    "label_set_json",
+    "needed_from_json",
+    "needed_json",
     "recommendation_json",
     "volume_json",
 ]
@@ -69,7 +76,28 @@ def finding_json(finding: Finding) -> Json:
         "blind_spots": [blind_spot_json(b) for b in finding.blind_spots],
         **volume_json(finding.volume),
         "cost": cost_json(finding.cost),
+        "service": finding.service,
+        "detail": finding.detail,
+        "action": action_json(finding.action) if finding.action else None,
+        "unable": finding.unable,
+        "undo": finding.undo,
     }
+
+
+def label_set_json(labels: LabelSet) -> Json:
+    return {"all_except" if labels.all_except else "only": sorted(labels.names)}
+
+
+def needed_json(needed: Needed) -> Json:
+    """What `flowgate check --protected` reads of each metric."""
+    return {"labels": label_set_json(needed.labels), "bounds": None if needed.bounds is None else sorted(needed.bounds)}
+
+
+def needed_from_json(value: Mapping[str, Any]) -> Needed:
+    """What `needed_json` wrote."""
+    labels, bounds = value["labels"], value["bounds"]
+    every = "all_except" in labels
+    return Needed(LabelSet(frozenset(labels["all_except" if every else "only"]), every), None if bounds is None else frozenset(bounds))
 
 
 def recommendation_json(recommendation: Recommendation) -> Json:

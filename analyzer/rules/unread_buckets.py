@@ -21,7 +21,7 @@ _BYTES_OF_A_BUCKET = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Needed:
+class Bounds:
     """Upper bounds that some query reads; `every`: any may be."""
 
     bounds: frozenset[float]
@@ -40,10 +40,10 @@ def find(case: MetricCase) -> Iterator[Found]:
         yield _found(case.metric, histograms, reading, needed, gone)
 
 
-def needed_bounds(reading: Reading) -> Needed:
+def needed_bounds(reading: Reading) -> Bounds:
     """`_sum` and `_count` need no bucket, nor does a selector of exact ones any other. Whatever else reads it needs all, as does what was not seen."""
     if reading.hiding or "le" in reading.everywhere:
-        return Needed(frozenset(), True)
+        return Bounds(frozenset(), True)
     bounds: set[float] = set()
     for _, use in reading.hits:
         part = _part(use.name, reading) if not use.pattern else None
@@ -51,9 +51,9 @@ def needed_bounds(reading: Reading) -> Needed:
             continue
         asked = _numbers(use.le) if part == "bucket" else None
         if asked is None:
-            return Needed(frozenset(), True)
+            return Bounds(frozenset(), True)
         bounds |= asked
-    return Needed(frozenset(b for b in bounds if math.isfinite(b)))
+    return Bounds(frozenset(b for b in bounds if math.isfinite(b)))
 
 
 _PARTS = ("bucket", "sum", "count")
@@ -92,7 +92,7 @@ def action(metric: str, histograms: list[MetricProfile], bounds: frozenset[float
     return ReduceBuckets(metric, tuple(b for b in known if b in bounds), known)
 
 
-def _found(metric: str, histograms: list[MetricProfile], reading: Reading, needed: Needed, gone: Volume) -> Found:
+def _found(metric: str, histograms: list[MetricProfile], reading: Reading, needed: Bounds, gone: Volume) -> Found:
     made = action(metric, histograms, needed.bounds)
     read = (
         f"only the buckets {', '.join(f'{b:g}' for b in sorted(needed.bounds))} are read" if needed.bounds else "no query reads its buckets"

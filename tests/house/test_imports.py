@@ -38,7 +38,7 @@ EXTRA = {
 CORE = [
     "flowgate", "ingest/identity.py", "ingest/otlp.py", "ingest/tap.py", "ingest/columns.py", "ingest/compaction.py", "ingest/engine.py", "ingest/kernels.py",
     "ingest/wire.py", "analyzer/references", "analyzer/demand.py", "analyzer/naming.py", "analyzer/reading.py", "analyzer/report.py",
-    "analyzer/rules", "analyzer/together.py", "analyzer/usage.py", "analyzer/verdicts.py",
+    "analyzer/rules", "analyzer/together.py", "analyzer/usage.py", "analyzer/verdicts.py", "analyzer/advice_report.py", "analyzer/outlook.py",
     "analyzer/cardinality.py", "analyzer/forecast.py", "analyzer/labelling.py", "analyzer/redundancy.py", "analyzer/shapes.py", "analyzer/unseen.py",
     "analyzer/engine.py", "analyzer/pricebooks.py", "analyzer/pricing.py", "analyzer/savings.py", "opamp/wire.py", "opamp/events.py", "opamp/agent.py", "opamp/session.py",
     "controlplane/render", "controlplane/check", "controlplane/rollout.py", "controlplane/fleet.py", "controlplane/yaml.py",
