@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
-from operator import or_
 
 from analyzer.pricing import Bill, Totals, bill, marginal_from
 from analyzer.reading import Readers, Reading, joined, narrowing_spots
@@ -219,7 +218,7 @@ def _needed(case: MetricCase) -> Needed | None:
     if not reading.hits:
         return None
     buckets = unread_buckets.needed_bounds(reading)
-    labels = reduce(or_, (use.demand for use in reading.uses), LabelSet(frozenset(reading.everywhere)))
+    labels = reduce(LabelSet.__or__, (use.demand for use in reading.uses), LabelSet(frozenset(reading.everywhere)))
     return Needed(labels, None if buckets.every else buckets.bounds)
 
 
