@@ -361,6 +361,12 @@ class Policy:
     """... and at least this share of the metric's."""
     determined_label_share: float = 0.01
     """A label that says what others say already, when it takes at least this share of the metric's bytes."""
+    determined_tested_share: float = 0.5
+    """... and at least this share of the series could have shown that it does not follow from them"""
+    one_to_one_values: int = 5
+    """... and has fewer values than what it follows from, or at least so many: few of two enumerations go together by chance"""
+    determined_window: timedelta = timedelta(days=1)
+    """... over at least so long: values that are rare, such as errors, are not seen in less."""
     churn_series: int = 100
     """Series that ended while as many began, for a metric to be called churning"""
     churn_share: float = 0.5

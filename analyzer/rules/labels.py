@@ -11,7 +11,7 @@ from analyzer.reading import Reading, joined
 from analyzer.rules.cases import Found, MetricCase
 from analyzer.verdicts import Judged, label_verdict, worst
 from flowgate.actions import Action, AggregateLabels, DeleteLabel, Label, Merge
-from flowgate.advice import Evidence, LabelProfile, MetricProfile, Verdict, raised
+from flowgate.advice import Evidence, LabelProfile, MetricProfile, Policy, Verdict, raised
 from flowgate.money import Volume
 from flowgate.telemetry import Signal
 
@@ -120,13 +120,13 @@ def aggregation(case: LabelCase) -> AggregateLabels | None:
 # --- deleting ------------------------------------------------------------------------------------------------------------------------
 
 
-def deletion(case: LabelCase) -> DeleteLabel | None:
-    """Where the label follows from those that stay, that could have been otherwise, and no query needs it: then no series become one."""
+def deletion(case: LabelCase, policy: Policy) -> DeleteLabel | None:
+    """Where the label follows from those that stay, on series that could have shown otherwise, and no query needs it: no series become one."""
     determined = {label.determined_by for _, label in case.carriers}
-    if len(determined) != 1 or case.label.place != "point" or not all(_tested(metric, label) for metric, label in case.carriers):
+    if len(determined) != 1 or case.label.place != "point" or not _unneeded(case):
         return None
     by = determined.pop()
-    if not _unneeded(case) or any(_one_to_one(case, other) for other in by):
+    if not all(_shown(metric, label, by, policy) for metric, label in case.carriers):
         return None
     return DeleteLabel(case.carriers[0][0].metric, case.label, by)
 
@@ -139,8 +139,14 @@ def follows(case: LabelCase, action: DeleteLabel) -> Judged:
     return replace(case.judged, verdict=Verdict.SAFE, wording=said, risk=raised(case.judged.risk), conditions=(), operator=None)
 
 
-def _tested(metric: MetricProfile, label: LabelProfile) -> bool:
-    return bool(label.determined_by) and label.determined_tested > 0 and label.series_without == metric.volume.series
+def _shown(metric: MetricProfile, label: LabelProfile, by: tuple[Label, ...], policy: Policy) -> bool:
+    """Whether what was seen says that a label follows from others, and not only that little was seen.
+
+    A label of one value follows from anything: errors that did not happen yet are no proof that the method tells the status.
+    """
+    tested = label.determined_tested >= max(1, metric.volume.series * policy.determined_tested_share)
+    whole = bool(by) and label.series_without == metric.volume.series
+    return whole and tested and label.distinct >= 2 and not any(_one_to_one(metric, label, other, policy) for other in by)
 
 
 _OF_MERGING = frozenset({"counter", "no_reset", "non_zero", "alive", "zero_one"})
@@ -161,16 +167,29 @@ _INSTANCE = re.compile(
 _OF_INSTANCES = frozenset({"uuid", "ip", "hash", "generated_name", "url", "timestamp"})
 
 
-def _one_to_one(case: LabelCase, other: Label) -> bool:
-    """Whether the label has as many values as one instance-like label that it follows from: one pod a node today is two tomorrow."""
-    return any(
-        p.distinct <= label.distinct and _instance_like(p) for metric, label in case.carriers for p in _profiles(metric.labels, other)
+def _one_to_one(metric: MetricProfile, label: LabelProfile, other: Label, policy: Policy) -> bool:
+    """Whether a label has as many values as one that it follows from, by what may be chance: one pod a node today is two tomorrow, and few
+    values of two enumerations (methods and statuses) go together until one does not. What is not among the labels cannot be told."""
+    known = next((p for p in metric.labels if p.key == other), None)
+    if known is None:
+        return True
+    return label.distinct >= known.distinct and (
+        known.distinct < policy.one_to_one_values or _instance_like(known) or _instance_like(label)
     )
-
-
-def _profiles(labels: Iterable[LabelProfile], wanted: Label) -> Iterator[LabelProfile]:
-    return (p for p in labels if p.key == wanted)
 
 
 def _instance_like(label: LabelProfile) -> bool:
     return label.shape in _OF_INSTANCES or _INSTANCE.search(label.label) is not None
+
+
+def together(deletions: Iterable[tuple[LabelCase, DeleteLabel]], aggregated: Iterable[Label]) -> list[tuple[LabelCase, DeleteLabel]]:
+    """Those that can be carried out at once: what a deleted label follows from must stay. Of two that follow from each other the first stays
+    by its key."""
+    gone, kept = set(aggregated), set[Label]()
+    chosen: list[tuple[LabelCase, DeleteLabel]] = []
+    for case, action in sorted(deletions, key=lambda d: d[0].label, reverse=True):
+        if case.label not in kept and gone.isdisjoint(action.determined_by):
+            gone.add(case.label)
+            kept.update(action.determined_by)
+            chosen.append((case, action))
+    return chosen
