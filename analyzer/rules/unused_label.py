@@ -23,10 +23,10 @@ def find(case: MetricCase) -> Iterator[Found]:
     if unused_metric.judged(case).verdict is Verdict.UNREFERENCED:
         return
     labels = [c for c in label_cases(case) if c.judged.verdict not in _KEPT]
-    for label in labels:
-        if label.merges and not is_high(label, case.policy):
-            yield from _merged(label, case.policy)
-    aggregated = [c.label for c in labels if c.merges and aggregation(c) is not None]
+    merged = [f for c in labels if c.merges and not is_high(c, case.policy) for f in _merged(c, case.policy)]
+    yield from merged
+    aggregated = [c.label for c in labels if is_high(c, case.policy) and aggregation(c) is not None]
+    aggregated += [f.label for f in merged if f.label is not None and f.action is not None]
     deletions = [(c, action) for c in labels if (action := deletion(c, case.policy)) is not None]
     for label, action in together(deletions, aggregated):
         yield from _deleted(label, action, case)
