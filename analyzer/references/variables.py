@@ -16,12 +16,19 @@ from flowgate.usage import EVERY_LABEL, NO_LABEL, only
 _FIXED = frozenset({"custom", "constant", "textbox", "interval", "datasource", "switch"})
 """Kinds whose values stand in the dashboard. What a query finds, a person types as a filter or picks to group by is known at run time only."""
 EVERYTHING = "$__all"
+_AMOUNT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+|(?:ms|[smhdwy])(?:\d+(?:ms|[smhdwy]))*)?")
+"""A number or a duration."""
 
 
 def fixed_values(variables: list[Json]) -> Mapping[str, tuple[str, ...]]:
     """Of every variable whose values the document holds: all of them, not only the one that is chosen now."""
-    found = {scalar(v.get("name")): _values(v) for v in variables if scalar(v.get("type")) in _FIXED}
+    found = {scalar(v.get("name")): _values(v) for v in variables if scalar(v.get("type")) in _FIXED and not _typed(v)}
     return {name: values for name, values in found.items() if name and values}
+
+
+def _typed(variable: Json) -> bool:
+    """Whether people may type anything: what a text box holds now says what kind of text it is for only where that is a number."""
+    return scalar(variable.get("type")) == "textbox" and not all(map(_AMOUNT.fullmatch, _values(variable)))
 
 
 def _values(variable: Json) -> tuple[str, ...]:

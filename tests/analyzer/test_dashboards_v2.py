@@ -151,7 +151,8 @@ def variable(kind: str, **more: Any) -> Json:
 VALUES: list[tuple[Json, tuple[str, ...]]] = [
     (variable("CustomVariable", query="a,b", current={"value": "a"}, options=[]), ("a", "b")),
     (variable("ConstantVariable", query="a"), ("a",)),
-    (variable("TextVariable", query="a", current={"value": "b"}), ("a", "b")),
+    (variable("TextVariable", query="a", current={"value": "b"}), ()),
+    (variable("TextVariable", query="5m", current={"value": "10m"}), ("5m", "10m")),
     (variable("IntervalVariable", query="1m,5m"), ("1m", "5m")),
     (variable("SwitchVariable", enabledValue="x", disabledValue="y"), ("x", "y")),
     (variable("QueryVariable", query={"kind": "DataQuery", "group": "loki", "spec": {}}), ()),
