@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from analyzer.reading import Reading, joined
+from analyzer.rules import unused_metric
 from analyzer.rules.cases import Found, MetricCase
 from analyzer.verdicts import Judged, label_verdict, worst
 from flowgate.actions import Action, AggregateLabels, DeleteLabel, Label, Merge
@@ -43,8 +44,10 @@ def label_cases(case: MetricCase) -> Iterator[LabelCase]:
     for metric, _ in case.members:
         for profile in metric.labels:
             carriers.setdefault(profile.key, []).append((metric, profile))
+    built_in = unused_metric.is_built_in(case.metric)
     for label, found in carriers.items():
-        yield LabelCase(label, tuple(found), reading, worst(label_verdict(profile, metric, reading) for metric, profile in found))
+        judged = worst(label_verdict(profile, metric, reading) for metric, profile in found)
+        yield LabelCase(label, tuple(found), reading, unused_metric.BUILT_IN if built_in else judged)
 
 
 def removed(label: LabelProfile, metric: MetricProfile) -> Volume:

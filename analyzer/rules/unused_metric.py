@@ -17,6 +17,8 @@ RULE = "unused_metric"
 # Written by Prometheus itself or by the translation of OTLP: joins, alerts and `absent()` lean on them without naming them.
 _BUILT_IN = re.compile(r"up|target_info|target\.info|ALERTS|ALERTS_FOR_STATE|scrape_[a-z_]+|otel_scope_info")
 
+BUILT_IN = Judged(Verdict.NEEDED, "built in: read without being named", Risk.HIGH)
+
 
 def find(case: MetricCase) -> Iterator[Found]:
     found = judged(case)
@@ -46,7 +48,7 @@ def judged(case: MetricCase) -> Judged:
 def verdict(metric: MetricProfile, reading: Reading) -> Judged:
     """For dropping the metric."""
     if is_built_in(metric.metric):
-        return Judged(Verdict.NEEDED, "built in: read without being named", Risk.HIGH)
+        return BUILT_IN
     return metric_verdict(reading)
 
 

@@ -353,6 +353,15 @@ def test_nothing_is_done_about_a_metric_whose_readers_may_be_hidden(rule: Metric
     assert [f.action for f in found(rule, usage, wasteful) if f.action is not None] == []
 
 
+@pytest.mark.parametrize("name", ["up", "target.info", "scrape_samples_scraped"])
+@pytest.mark.parametrize("kind", [Kind.GAUGE, Kind.HISTOGRAM])
+def test_nothing_is_done_about_what_is_read_without_being_named(name: str, kind: Kind) -> None:
+    """Also where something reads it by name besides, and needs little of it."""
+    usage = read(board(*(f"sum by (status) ({n})" for n in (name.replace(".", "_"), f"{name}_count"))))
+    wasteful = metric(USER, CLASS, STATUS, name=name, kind=kind, bounds=BOUNDS if kind is Kind.HISTOGRAM else (), buckets=4)
+    assert [f.action for rule in METRIC_RULES for f in found(rule, usage, wasteful) if f.action is not None] == []
+
+
 def test_of_a_metric_that_may_go_as_a_whole_nothing_is_said_of_its_parts() -> None:
     usage = read(board("other"))
     said = [f for rule in METRIC_RULES for f in found(rule, usage, metric(USER, CLASS, STATUS, born=900, ended=900))]
