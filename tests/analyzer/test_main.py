@@ -9,6 +9,7 @@ import pytest
 
 from analyzer.__main__ import main
 from tests.analyzer.store import Store
+from tests.house.test_docs import schema
 
 RULES = "groups:\n- name: g\n  rules:\n  - {alert: A, expr: used_metric}\n"
 
@@ -63,3 +64,47 @@ def test_what_does_not_exist_is_one_sentence_and_exit_3(
     usage = tmp_path / ("nothing" if missing == "usage" else "rules.yaml")
     assert main([str(tmp_path / "none" if missing == "segments" else segments), str(usage)]) == 3
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_segments_and_usage_can_be_named_and_what_is_done_is_said_on_stderr(
+    segments: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+    (tmp_path / "more.yaml").write_text(RULES.replace("used_metric", "idle_metric"))
+    asked = ["--segments", str(segments), "--usage", str(tmp_path / "rules.yaml"), str(tmp_path / "more.yaml"), "--output", "json"]
+    assert main(asked) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["findings"] == []
+    assert [line.partition(":")[0].partition(",")[0] for line in err.splitlines()] == [
+        "what is read", "what is sent", "what need not be sent", "what is ahead",
+    ]  # fmt: skip
+    assert main([*asked, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_printed_has_its_shape(segments: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+    (tmp_path / "book.yaml").write_text("name: n\nversion: 1\ncurrency: EUR\nmetrics: {per: series, amount: '0.5'}\n")
+    assert main([str(segments), str(tmp_path / "rules.yaml"), "--price-book", str(tmp_path / "book.yaml"), "--output", "json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    schema("advice").validate(said)
+    assert said["bill"]["invoiced"] == "1.00"
+    assert said["findings"][0]["cost"] == {"amount": "0.5000", "currency": "EUR", "per": "30d"}
+    assert said["protected"] == {"used_metric": {"labels": {"all_except": []}, "bounds": None}}
+
+
+@pytest.mark.parametrize("given", [[], ["--segments", "x"], ["x"], ["--usage", "x"]])
+def test_without_segments_or_usage_the_answer_is_how_to_ask(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(given) == 2
+    assert "--segments DIR and --usage PATH" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "code"), [(None, 3), ("name: n\nversion: x\ncurrency: USD\n", 3)])
+def test_a_price_book_that_is_missing_or_bad_is_refused(
+    segments: Path, tmp_path: Path, text: str | None, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+    if text is not None:
+        (tmp_path / "book.yaml").write_text(text)
+    assert main([str(segments), str(tmp_path / "rules.yaml"), "--price-book", str(tmp_path / "book.yaml")]) == code
+    assert capsys.readouterr().err
