@@ -88,6 +88,8 @@ _LABEL_IN_SERIES = re.compile(r"([A-Za-z_]\w*)\s*=~?\s*\\?[\"']")
 _JSON = re.compile(r"\s*\{\s*\"\w+\"\s*:")
 CALL = re.compile(r"\s*(label_values|label_names|metrics|query_result)\s*\((.*)\)\s*", re.DOTALL)
 _LABEL = re.compile(r"[A-Za-z_][\w.]*")
+_QUOTED = re.compile(r"([\"'`])((?:(?!\1)[^\\])+)\1", re.DOTALL)
+"""A label in quotes may have any signs."""
 
 
 def _protected(target: Json, place: Place) -> Iterator[Item]:
@@ -126,10 +128,13 @@ def _filled(language: Any, text: str, place: Place) -> Iterator[Query]:
 def _label_values(query: Query, inner: str) -> Iterator[Query]:
     """`label_values(selector, L)` needs L, and whether a series exists; without a selector it needs L of every metric there is."""
     selector, comma, label = inner.rpartition(",")
-    label = label.strip().strip("\"'`")
+    quoted = _QUOTED.fullmatch(label.strip())
+    label = quoted[2] if quoted else label.strip().strip("\"'`")
     if label.startswith(("$", "[[")):
         values = query.variables.get(label.strip("${}[]").partition(":")[0], ())
-    elif _LABEL.fullmatch(label):
+    elif quoted and ("$" in label or "[[" in label):
+        values = ()
+    elif quoted or _LABEL.fullmatch(label):
         values = (label,)
     else:
         yield replace(query, expression=inner)
