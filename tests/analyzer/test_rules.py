@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -366,3 +367,33 @@ def test_of_a_metric_that_may_go_as_a_whole_nothing_is_said_of_its_parts() -> No
     usage = read(board("other"))
     said = [f for rule in METRIC_RULES for f in found(rule, usage, metric(USER, CLASS, STATUS, born=900, ended=900))]
     assert [f.action for f in said] == [DropMetric("logins")]
+
+
+# --- the page ------------------------------------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "advice.md").read_text()
+HISTOGRAM = metric(name="wait", kind=Kind.HISTOGRAM, bounds=BOUNDS, buckets=4)
+MANY = LabelProfile("user", "point", 900, 4, shape="uuid", shape_share=0.97)
+EXAMPLES: dict[str, tuple[MetricRule, Any, MetricProfile]] = {
+    "unused": (unused_metric.find, board("other"), metric()),
+    "dead rules": (unused_metric.find, rules(record("a:m", "sum(logins_total)")), metric()),
+    "merged": (unused_label.find, board(SUMMED), metric(USER)),
+    "shown": (unused_label.find, board("rate(logins_total[5m])"), metric(USER)),
+    "deleted": (unused_label.find, board(KEPT), metric(CLASS, STATUS)),
+    "many": (high_cardinality_label.find, board(SUMMED), metric(MANY)),
+    "spike": (spike.find, board("other"), replace(metric(), volume=NOW, previous=Volume(300, 300, 30.0, 300.0))),
+    "a bucket": (unread_buckets.find, board('sum(rate(wait_bucket{le="0.5"}[5m])) / sum(rate(wait_count[5m]))'), HISTOGRAM),
+    "no bucket": (unread_buckets.find, board("sum(rate(wait_count[5m]))"), replace(HISTOGRAM, bounds=())),
+}
+
+
+@pytest.mark.parametrize(("rule", "document", "of"), EXAMPLES.values(), ids=EXAMPLES)
+def test_the_page_says_what_the_code_says(rule: MetricRule, document: Any, of: MetricProfile) -> None:
+    (one,) = found(rule, read(document), of)
+    assert f"**{one.judged.verdict}**" in PAGE
+    assert f"*{one.judged.wording}*" in " ".join(PAGE.split()).replace("; not referenced*:", "; not referenced*")
+
+
+@pytest.mark.parametrize("rule", METRIC_RULES, ids=lambda r: r.__module__.rpartition(".")[2])
+def test_the_page_has_every_rule_about_metrics(rule: MetricRule) -> None:
+    assert f"### `{rule.__module__.rpartition('.')[2]}`" in PAGE

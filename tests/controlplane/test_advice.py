@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
@@ -14,13 +16,20 @@ from hypothesis import strategies as st
 from analyzer.advice_report import advice_json, window_json
 from analyzer.engine import Advice, Unable, advise
 from analyzer.outlook import NOTHING
+from controlplane import handlers
 from controlplane.advice import elsewhere_json, protected, protected_of, unable
+from controlplane.api.build import analysis_json
 from controlplane.check import GATEWAY, check_actions, with_component
+from controlplane.collector import Collector
+from controlplane.handlers import Tools
 from flowgate.actions import AggregateLabels, Label
 from flowgate.advice import LabelProfile, LogProfile, MetricProfile, Policy, Profile, SpanProfile, Usage
+from flowgate.ids import DEFAULT_ORG
 from flowgate.money import Price, PriceBook, Volume
 from flowgate.telemetry import Kind, Window
+from tests.analyzer.store import MINUTE, Store
 from tests.analyzer.test_usage import board, read
+from tests.fakes import MemoryStore
 from tests.house.test_docs import schema
 
 NOW = datetime(2026, 1, 8, tzinfo=UTC)
@@ -102,7 +111,16 @@ def redundant(draw: st.DrawFn) -> MetricProfile:
     return MetricProfile(draw(st.sampled_from(["calls", "depth"])), "", Kind.SUM, "cumulative", True, volume, ("s",), found, 15.0)
 
 
-profiles = st.lists(metrics() | redundant(), max_size=5, unique_by=lambda m: (m.metric, m.unit, m.kind)).map(tuple)
+@st.composite
+def bucketed(draw: st.DrawFn) -> MetricProfile:
+    """A histogram that may well be read by some of its parts alone."""
+    found = tuple(draw(st.lists(labels, max_size=2, unique_by=lambda p: p.key).map(lambda ps: [replace(p, determined_by=()) for p in ps])))
+    volume = Volume(SERIES, SERIES * 6, 100.0, 10_000.0)
+    made = MetricProfile(draw(st.sampled_from(["wait", "calls"])), "", Kind.HISTOGRAM, "cumulative", False, volume, ("s",), found, 15.0)
+    return replace(made, bounds=BOUNDS, buckets=3)
+
+
+profiles = st.lists(metrics() | redundant() | bucketed(), max_size=5, unique_by=lambda m: (m.metric, m.unit, m.kind)).map(tuple)
 HARMLESS = [f"sum by (status, class) (rate({name}{part}[5m]))" for name in NAMES for part in ("_total", "_count", '_bucket{le="0.5"}')]
 documents = st.lists(st.sampled_from(HARMLESS), min_size=2, max_size=8) | st.lists(
     st.builds(lambda w, e: w.format(e), st.sampled_from(WRAPPED), st.sampled_from(EXPRESSIONS))
@@ -197,3 +215,24 @@ def test_where_the_gateway_can_it_is_recommended() -> None:
     (finding,) = [f for f in made.findings if f.rule == "unused_label"]
     assert [r.actions for r in made.recommendations if finding.id in r.findings] == [(finding.action,)]
     assert elsewhere_json(made, profile) == []
+
+
+# --- the API -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_analysis_has_the_shape_that_the_command_prints(tmp_path: Path) -> None:
+    segments = Store(tmp_path / "segments")
+    segments.series("read_metric")
+    segments.series("idle_metric")
+    tools = Tools(MemoryStore(), Collector(Path()), segments.write(), tmp_path / "tokens.json", lambda: "id", lambda: NOW)
+    with tools.store.begin() as work:
+        work.add_org(DEFAULT_ORG)
+        work.put_document(DEFAULT_ORG, "d.json", json.dumps(board("read_metric")))
+        work.commit()
+    done = handlers.finish_analysis(tools, handlers.start_analysis(tools, DEFAULT_ORG, MINUTE, None))
+    told = dict(analysis_json(done))
+    for own in ("id", "status", "gateway", "created", "usage_digest"):
+        told.pop(own)
+    schema("advice").validate(told)
+    assert [r["actions"] for r in told["recommendations"]] == [[{"type": "drop_metric", "metric": "idle_metric"}]]
+    assert list(told["protected"]) == ["read_metric"]
