@@ -132,8 +132,8 @@ class Pattern:
         return self._compiled is None or self._compiled.fullmatch(name) is not None
 
 
-TOGETHER = 32
-"""Patterns asked about at once: most names match none of them."""
+TOGETHER = 128
+"""Patterns asked about at once, for most names match none of them; a name that matches one is asked about each."""
 
 
 class Patterns:
@@ -144,10 +144,11 @@ class Patterns:
     def __init__(self, texts: Iterable[str]) -> None:
         known = {text: Pattern(text) for text in texts}
         joinable = [text for text, pattern in known.items() if pattern.understood and "\\Q" not in text]
+        alone = known.keys() - joinable
         chunks = [joinable[k : k + TOGETHER] for k in range(0, len(joinable), TOGETHER)]
         # Alternatives of one pattern: where that does not match, none does. One that is refused, or quotes to its end, is asked alone.
         self._groups = [(Pattern("|".join(f"(?:{t})" for t in chunk)), [(t, known[t]) for t in chunk]) for chunk in chunks]
-        self._groups += [(known[t], [(t, known[t])]) for t in known if t not in joinable]
+        self._groups += [(known[t], [(t, known[t])]) for t in known if t in alone]
 
     def matching(self, name: str) -> Iterator[str]:
         for whole, each in self._groups:
