@@ -53,7 +53,7 @@ class Ask:
 # --- selectors -----------------------------------------------------------------------------------------------------------------------
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz_0123456789:")
-_MATCHERS = ('="a"', '!="a"', '=~"a|b"', '!~"a.+"', '=~".+"', "=''", "=~`x.*y`", '="$var"')
+_MATCHERS = ('="a"', '!="a"', '=~"a|b"', '!~"a.+"', "='a'", '=~".+"', "=''", "=~`x.*y`", '="$var"')
 VAR: Mapping[str, Mapping[str, object]] = {"var": {"type": "custom", "name": "var", "query": "a,b", "current": {"value": "a", "text": "a"}}}
 
 
@@ -108,7 +108,7 @@ def some(rng: Random, metric: Metric, most: int = 3) -> list[str]:
 
 def aggregated(rng: Random, metric: Metric, labels: Sequence[str], variables: bool = True) -> Ask:
     """One metric, aggregated by `labels` with what is right for its type."""
-    shape = {Kind.GAUGE: _of_gauge, Kind.HISTOGRAM: _of_histogram, Kind.SUMMARY: _of_summary}.get(metric.kind, _of_sum)
+    shape = _BY_KIND.get(metric.kind, _of_sum)
     return shape(rng, metric, labels, variables)
 
 
@@ -156,6 +156,22 @@ def _of_summary(rng: Random, metric: Metric, labels: Sequence[str], variables: b
     return _finite(metric, labels, found.matched, "sum", by(rng, "sum", labels, f"increase({found.text})"))
 
 
+def _of_native(rng: Random, metric: Metric, labels: Sequence[str], variables: bool) -> Ask:
+    """Merged ones have the coarsest scale among them: a quantile may move."""
+    found = selector(rng, metric, window=window(rng, variables))
+    shape = rng.choice(["histogram_quantile(0.9, {})", "histogram_count({})", "histogram_fraction(0, 1, {})"])
+    made = _finite(metric, labels, found.matched, "sum", shape.format(by(rng, "sum", labels, f"rate({found.text})")), None)
+    return replace(made, reads=tuple(replace(r, exact=False) for r in made.reads))
+
+
+_BY_KIND: Mapping[Kind, Callable[[Random, Metric, Sequence[str], bool], Ask]] = {
+    Kind.GAUGE: _of_gauge,
+    Kind.HISTOGRAM: _of_histogram,
+    Kind.SUMMARY: _of_summary,
+    Kind.EXPONENTIAL_HISTOGRAM: _of_native,
+}
+
+
 def _finite(
     metric: Metric, labels: Sequence[str], matched: frozenset[str], merge: Merge, text: str, bounds: frozenset[float] | None = frozenset()
 ) -> Ask:
@@ -185,7 +201,7 @@ def without(rng: Random, world: World, variables: bool) -> Ask:
     if metric.kind in (Kind.HISTOGRAM, Kind.SUMMARY):
         found = selector(rng, metric, "count", window=window(rng, variables))
         inner = f"rate({found.text})"
-    elif metric.counter:
+    elif metric.counter or metric.kind is Kind.EXPONENTIAL_HISTOGRAM:
         found = selector(rng, metric, window=window(rng, variables))
         inner = f"rate({found.text})"
     else:
@@ -193,7 +209,11 @@ def without(rng: Random, world: World, variables: bool) -> Ask:
         inner = found.text
     kept = (metric.labels - frozenset(gone)) | found.matched
     text = f"sum without ({', '.join(map(name_of, gone))}) ({inner})"
-    return Ask(text, (Read(metric.name, kept, merge="sum"),), (), VAR)
+    # What does not name a label keeps it, and which names a label may have where it is stored nobody says.
+    plain_names = all(k.key == k.said for k in metric.keys if k.said in gone)
+    native = metric.kind is Kind.EXPONENTIAL_HISTOGRAM
+    read = Read(metric.name, kept, merge="sum", exact=plain_names and not native, bounds=None if native else frozenset())
+    return Ask(text, (read,), (), VAR)
 
 
 def absent(rng: Random, world: World, variables: bool) -> Ask:
@@ -226,7 +246,7 @@ def joined(rng: Random, world: World, variables: bool) -> Ask:
     said, took = ", ".join(map(name_of, on)), ", ".join(map(name_of, taken))
     text = f"{a.text} * on ({said}) group_left ({took}) {b.text}"
     kept = frozenset(on) | frozenset(taken) | b.matched
-    return Ask(text, (Read(many.name, many.labels), Read(one.name, kept, exact=False)), (), VAR)
+    return Ask(text, (Read(many.name, many.labels), Read(one.name, kept, exact=False, bounds=None)), (), VAR)
 
 
 def joined_below(rng: Random, world: World, variables: bool) -> Ask:
@@ -243,7 +263,7 @@ def joined_below(rng: Random, world: World, variables: bool) -> Ask:
     text = by(rng, "sum", [*labels, *took], inner)
     reads = (
         Read(many.name, frozenset(labels) | frozenset(on) | a.matched, merge="sum", exact=False),
-        Read(one.name, frozenset(on) | frozenset(took) | b.matched, exact=False),
+        Read(one.name, frozenset(on) | frozenset(took) | b.matched, exact=False, bounds=None),
     )
     return Ask(text, reads, (*labels, *took), VAR)
 
@@ -368,7 +388,7 @@ def maybe(metric: Metric) -> Read:
 def either(rng: Random, world: World, variables: bool) -> Ask:
     """Two names in one selector."""
     a, b = rng.choice(world.metrics), rng.choice(world.metrics)
-    if a is b:
+    if a.said == b.said:
         return whole(rng, world, variables)
     labels = sorted(a.labels & b.labels)[:1]
     names = "|".join("".join(c if c in _PLAIN else f"\\\\{c}" for c in m.said) for m in (a, b))
@@ -414,6 +434,24 @@ def broken(rng: Random, world: World, variables: bool) -> Ask:
     return Ask(text, (Read(metric.name, metric.labels, bounds=None),), (), VAR)
 
 
+def from_list(rng: Random, world: World, variables: bool) -> Ask:
+    """The metric's name is a variable that the backend's names fill."""
+    metric = rng.choice(world.metrics)
+    if not variables or not set(metric.said) <= _PLAIN:
+        return plain(rng, world, variables)
+    stem = metric.said[: max(8, len(metric.said) * 3 // 4)]
+    hit = [m for m in world.sent if stem in m.said]
+    loose = [m for m in world.sent if m not in hit and stem.replace("_", ".") in m.name.replace("_", ".")]
+    variable = f"named{rng.randrange(10**6)}"
+    query = rng.choice([f"metrics({stem})", f'label_values({{__name__=~"{stem}.*"}}, __name__)'])
+    if query.startswith("label_values"):
+        loose += [m for m in hit if not m.said.startswith(stem)]
+        hit = [m for m in hit if m.said.startswith(stem)]
+    chosen = {"type": "query", "name": variable, "query": query, "datasource": {"type": "prometheus", "uid": "prom"}}
+    reads = (*(Read(m.name, m.labels, bounds=None) for m in hit), *map(maybe, loose))
+    return Ask(f"topk(5, ${variable})", reads, (), {variable: chosen})
+
+
 Shape = Callable[[Random, World, bool], Ask]
 FINITE: tuple[Shape, ...] = (
     plain,
@@ -429,11 +467,16 @@ FINITE: tuple[Shape, ...] = (
     named_by_variable,
     listed,
 )
-INFINITE: tuple[Shape, ...] = (whole, partitioned, joined, counted_twice, raw_counter, dynamic, wide, either, broken)
+INFINITE: tuple[Shape, ...] = (whole, from_list, partitioned, joined, counted_twice, raw_counter, dynamic, wide, either, broken)
 
 
 def ask(rng: Random, world: World, variables: bool) -> Ask:
     """One query. `variables`: it stands in a dashboard, where they are filled in."""
     shapes = FINITE if rng.random() < 0.8 else INFINITE
     made = rng.choice(shapes)(rng, world, variables)
+    if rng.random() < 0.1 and not made.variable_only:
+        made = replace(
+            made,
+            text=rng.choice(["# nothing: other_metric{a='b'}\n{0}", "{0}\n# and other_metric", "(\n  {0}\n)"]).replace("{0}", made.text),
+        )
     return made if variables or "$var" not in made.text else replace(made, text=made.text.replace("$var", "a"))

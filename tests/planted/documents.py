@@ -71,6 +71,9 @@ def dashboard(rng: Random, number: int, asks: Sequence[Ask], mention: str = "") 
         made["panels"] = [{"id": 100, "type": "row", "title": "row", "collapsed": True, "panels": panels}]
     else:
         made["panels"] = panels
+    shown = [a for a in asks if not a.variable_only]
+    if shown and rng.random() < 0.2:  # the first is an annotation too
+        made["annotations"] = {"list": [{"name": "a", "enable": True, "datasource": SOURCE, "expr": shown[0].text}]}
     return {**made, "templating": {"list": _variables(asks)}}
 
 
@@ -157,8 +160,10 @@ def _rule(rng: Random, number: int, ask: Ask, mention: str) -> Json:
 
 def prometheus(rng: Random, number: int, rules: Sequence[Json]) -> list[File]:
     half = rng.randint(0, len(rules))
-    groups = [{"name": f"g{k}", "interval": "30s", "rules": list(part)} for k, part in enumerate((rules[:half], rules[half:])) if part]
-    name, wrap = f"rules-{number}", rng.randrange(5)
+    groups: list[Json] = [
+        {"name": f"g{k}", "interval": "30s", "rules": list(part)} for k, part in enumerate((rules[:half], rules[half:])) if part
+    ]
+    name, wrap = f"rules-{number}", rng.randrange(6)
     if wrap == 0:
         made: Json = {
             "apiVersion": "monitoring.coreos.com/v1",
@@ -171,7 +176,20 @@ def prometheus(rng: Random, number: int, rules: Sequence[Json]) -> list[File]:
         return [_yaml(name, _config_map(name, {"alerts.rules": _blocks(groups)}))]
     if wrap == 2:
         return [_json(name, {"groups": groups})]
+    if wrap == 3:
+        return [
+            _json(
+                name,
+                {"status": "success", "data": {"groups": [{**g, "file": "f", "rules": [*map(_as_served, g["rules"])]} for g in groups]}},
+            )
+        ]
     return [File(f"{name}.yaml", _blocks(groups).encode())]
+
+
+def _as_served(rule: Json) -> Json:
+    """As Prometheus' rules API says it."""
+    kind, name = ("recording", rule["record"]) if "record" in rule else ("alerting", rule["alert"])
+    return {"type": kind, "name": name, "query": rule["expr"], "labels": rule.get("labels", {}), "health": "ok"}
 
 
 def _blocks(groups: Sequence[Json]) -> str:
@@ -181,7 +199,7 @@ def _blocks(groups: Sequence[Json]) -> str:
         lines += [f"- name: {group['name']}", "  rules:"]
         for rule in group["rules"]:
             named = "record" if "record" in rule else "alert"
-            lines += [f"  - {named}: {json.dumps(rule[named])}", "    expr: |", f"      {rule['expr']}"]
+            lines += [f"  - {named}: {json.dumps(rule[named])}", "    expr: |", "      " + rule["expr"].replace("\n", "\n      ")]
             lines += [f"    {key}: {json.dumps(rule[key])}" for key in ("labels", "annotations") if key in rule]
     return "\n".join(lines) + "\n"
 

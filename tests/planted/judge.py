@@ -95,7 +95,7 @@ def _packed(planted: Planted) -> bytes:
 def judge(score: Score, planted: Planted, usage: Usage, analyse: Analyse = analysed) -> None:
     advice = analyse(profile(planted.world), usage)
     actions = [action for recommendation in advice.recommendations for action in recommendation.actions]
-    truths = {metric.name: truth(planted, metric) for metric in planted.world.sent}
+    truths = {metric.name: truth(planted, metric) for metric in reversed(planted.world.sent)}
     score.sets += 1
     score.protected += sum(1 + len(t.apart) for t in truths.values() if t.read)
     score.wrong += [Wrong(planted.name, what, str(action)) for action in actions for what in _wrong(action, truths)]
@@ -128,6 +128,8 @@ class Truth:
     """These and those whose series may not become one."""
     resource: frozenset[str]
     """Those of the kept that are taken from `target_info`."""
+    double: bool
+    """Another metric has the name: what is read of either is read of both, and how to merge both is left open."""
 
     @property
     def read(self) -> bool:
@@ -153,7 +155,7 @@ class Truth:
             return
         if not self.reads:
             yield "metric", name, lambda action: action == DropMetric(name)
-        if not self.reads or not all(r.certain for r in self.reads):
+        if not self.reads or self.double or not all(r.certain for r in self.reads):
             return
         yield from self._labels(name)
         if self.metric.bounds and self.bounds is not None and self.bounds < frozenset(BOUNDS):
@@ -169,11 +171,13 @@ class Truth:
                 yield "follower", f"{name} {key.key}", partial(_takes, name, key.key, DeleteLabel)
 
     def _mergeable(self) -> bool:
-        """All queries want one operator, the type allows it, and it is known how often points come."""
+        """All queries want one operator, the type allows it, and it is known how often points come. Merged exponential histograms are
+        not what they were."""
         counts = self.metric.counter or (self.metric.kind is not Kind.GAUGE and self.metric.kind is not Kind.SUM)
         alike = self.merges <= {"sum"} if counts else len(self.merges) <= 1
         known = self.metric.kind is not Kind.HISTOGRAM or bool(self.metric.bounds)
-        return alike and known and self.metric.interval is not None
+        exact = self.metric.kind is not Kind.EXPONENTIAL_HISTOGRAM
+        return alike and known and exact and self.metric.interval is not None
 
     def _tells(self, by: str) -> bool:
         """What it follows from must stay, and have more values: else the two may go together by chance."""
@@ -193,7 +197,8 @@ def truth(planted: Planted, metric: Metric) -> Truth:
     resource = frozenset(k.said for k in metric.keys if k.place == "resource") & planted.resource
     kept = (frozenset[str]().union(*(r.keep for r in certain)) | planted.everywhere | resource) & metric.labels
     apart = kept.union(*(r.apart for r in certain)) & metric.labels
-    return Truth(metric, reads, planted.hidden, kept, apart, resource)
+    double = sum(m.name == metric.name for m in planted.world.sent) > 1
+    return Truth(metric, reads, planted.hidden, kept, apart, resource, double)
 
 
 # --- what is wrong -----------------------------------------------------------------------------------------------------------------------
@@ -233,7 +238,7 @@ def _merged(action: AggregateLabels, found: Truth) -> Iterator[str]:
     if found.hidden:
         yield "series are merged although a document cannot be read"
     counts = found.metric.counter or found.metric.kind not in (Kind.GAUGE, Kind.SUM)
-    if found.merges - {"sum" if counts else action.operator}:
+    if found.merges - {"sum" if counts or found.double else action.operator}:
         yield f"merged by {action.operator}, read by {', '.join(sorted(found.merges))}"
 
 

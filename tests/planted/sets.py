@@ -160,10 +160,9 @@ def _info(draft: _Draft) -> None:
     rng, metric, taken = draft.rng, draft.rng.choice(metrics), draft.rng.choice(found)
     selected = metric.said if metric.said.replace("_", "a").isalnum() else f'{{"{metric.said}"}}'
     text = f"{selected} * on (job, instance) group_left ({name_of(taken)}) target_info"
-    draft.files += documents.alerts(rng, draft.number, [Ask(text, ())], "")[:1]
-    draft.reads.append(Read(metric.name, metric.labels, bounds=None) if b"unread:" not in draft.files[-1].body else maybe(metric))
-    if b"unread:" not in draft.files[-1].body:
-        draft.resource |= {taken, "job", "instance"}
+    draft.files += draft.rng.choice((documents.grafana_alerts, documents.keda, documents.perses))(rng, draft.number, [Ask(text, ())], "")
+    draft.reads.append(Read(metric.name, metric.labels, bounds=None))
+    draft.resource |= {taken, "job", "instance"}
 
 
 def _ad_hoc(draft: _Draft) -> None:
@@ -188,6 +187,63 @@ def _sql(draft: _Draft) -> None:
     panel = {"id": 1, "type": "table", "title": "sql", "datasource": {"type": "mysql", "uid": "m"}, "targets": [target]}
     draft.files.append(File(f"sql-{draft.number}.json", _dumped({"uid": "s", "title": "sql", "panels": [panel], "schemaVersion": 39})))
     draft.reads.append(maybe(metric) if "." in metric.said else Read(metric.name, metric.labels, bounds=None))
+
+
+def _pyrra(draft: _Draft) -> None:
+    """Burn rates and alerts by the grouping, which the controller makes."""
+    counters = [m for m in draft.world.metrics if m.counter and m.said.replace("_", "a").isalnum()]
+    if not counters:
+        return
+    rng, metric = draft.rng, draft.rng.choice(counters)
+    labels, matched = some(rng, metric, 2), draft.rng.choice(sorted(metric.labels))
+    indicator = {
+        "ratio": {"errors": {"metric": f'{metric.said}{{{matched}=~"5.."}}'}, "total": {"metric": metric.said}, "grouping": labels}
+    }
+    spec = {"target": "99", "window": "4w", "indicator": indicator}
+    document = {"apiVersion": "pyrra.dev/v1alpha1", "kind": "ServiceLevelObjective", "metadata": {"name": "p"}, "spec": spec}
+    draft.files.append(File(f"pyrra-{draft.number}.yaml", _dumped(document)))
+    draft.reads.append(Read(metric.name, frozenset(labels) | {matched}, merge="sum", exact=False))
+
+
+def _datadog(draft: _Draft) -> None:
+    """A backend that names metrics and tags as they are sent."""
+    rng, metric = draft.rng, draft.rng.choice(draft.world.metrics)
+    tags = {k.key: k.said for k in metric.keys if k.place == "point" and "-" not in k.key}
+    by = rng.sample(sorted(tags), min(len(tags), rng.randint(0, 2)))
+    space = rng.choice(["avg", "sum", "max"])
+    query = f"{space}:{metric.name}{{*}}" + (f" by {{{','.join(by)}}}" if by else "")
+    widget = {"definition": {"type": "timeseries", "title": "t", "requests": [{"q": query, "display_type": "line"}]}}
+    document = {"title": "d", "layout_type": "ordered", "widgets": [widget], "template_variables": []}
+    draft.files.append(File(f"datadog-{draft.number}.json", _dumped(document)))
+    named = frozenset(tags[b] for b in by)
+    draft.reads.append(Read(metric.name, named, metric.labels if space == "avg" else frozenset(), exact=False, bounds=None))
+
+
+def _google(draft: _Draft) -> None:
+    rng, metric = draft.rng, draft.rng.choice(draft.world.metrics)
+    label = rng.choice([k for k in metric.keys if k.place == "point"])
+    filter_ = f'metric.type="workload.googleapis.com/{metric.name}" metric.labels."{label.key}"="a"'
+    query = {"timeSeriesFilter": {"filter": filter_, "aggregation": {"alignmentPeriod": "60s", "perSeriesAligner": "ALIGN_RATE"}}}
+    widget = {"title": "w", "xyChart": {"dataSets": [{"timeSeriesQuery": query, "plotType": "LINE"}]}}
+    document = {"displayName": "g", "gridLayout": {"columns": "2", "widgets": [widget]}}
+    draft.files.append(File(f"google-{draft.number}.json", _dumped(document)))
+    draft.reads.append(Read(metric.name, metric.labels, bounds=None))
+
+
+def _nameless(draft: _Draft) -> None:
+    """A selector without a name, or with nearly any: it may read everything."""
+    text = draft.rng.choice(
+        ['count({job="shop"})', 'count by (job) ({__name__=~".+"})', 'sum({__name__!="a_b_c", job="x"})', '{__name__=~"a.*"}']
+    )
+    draft.files += documents.grafana_alerts(draft.rng, draft.number, [Ask(text, ())], "")
+    draft.hidden = True
+
+
+def _lost_panel(draft: _Draft) -> None:
+    """A dashboard with a panel of a library that is not there."""
+    panel = {"id": 1, "title": "gone", "libraryPanel": {"uid": f"nowhere-{draft.number}", "name": "n"}}
+    draft.files.append(File(f"lost-{draft.number}.json", _dumped({"uid": "l", "title": "lost", "panels": [panel], "schemaVersion": 39})))
+    draft.hidden = True
 
 
 def _dumped(document: object) -> bytes:

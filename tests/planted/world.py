@@ -6,7 +6,7 @@ Names are put together from words twice, once as OTLP and once as a backend stor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Literal
@@ -86,13 +86,14 @@ def world(rng: Random, size: int) -> World:
     words = [*dict.fromkeys((rng.choice(_FIRST), rng.choice(_SECOND), rng.choice(_THIRD)) for _ in range(size))]
     words += [(*w[:2], w[2] + "s", "extra") for w in words[: size // 4]]  # names that begin as others do
     sent = tuple(_metric(rng, style, each) for each in words)
+    sent += tuple(_again(style, m) for m in sent[:1] if m.kind in (Kind.GAUGE, Kind.SUM) and rng.random() < 0.3)
     return World(style, tuple(m for m in sent if rng.random() < READ_SHARE) or sent[:1], sent)
 
 
 def _metric(rng: Random, style: Style, words: Sequence[str]) -> Metric:
     kind, counter = rng.choice(
         [(Kind.SUM, True), (Kind.SUM, True), (Kind.SUM, False), (Kind.GAUGE, False), (Kind.GAUGE, False), (Kind.HISTOGRAM, False),
-         (Kind.HISTOGRAM, False), (Kind.SUMMARY, False)]
+         (Kind.HISTOGRAM, False), (Kind.SUMMARY, False), (Kind.EXPONENTIAL_HISTOGRAM, False)]
     )  # fmt: skip
     unit = rng.choice(tuple(UNIT_WORDS))
     name = rng.choice([".", ".", "_"]).join(words)
@@ -108,6 +109,13 @@ def _metric(rng: Random, style: Style, words: Sequence[str]) -> Metric:
         BOUNDS if kind is Kind.HISTOGRAM and rng.random() < 0.9 else (),
         15.0 if rng.random() < 0.95 else None,
     )
+
+
+def _again(style: Style, metric: Metric) -> Metric:
+    """The same name with another unit and type, as two libraries may send it."""
+    unit, counter = ("By" if metric.unit == "s" else "s"), not metric.counter
+    kind = Kind.SUM if counter else Kind.GAUGE
+    return replace(metric, said=said(style, metric.name, unit, counter), unit=unit, kind=kind, counter=counter)
 
 
 def said(style: Style, name: str, unit: str, counter: bool) -> str:
