@@ -116,6 +116,11 @@ def _service(metric: int) -> int:
     return (metric - _is_twin(metric)) % 200
 
 
+def is_gauge(metric: int) -> bool:
+    """The others are counters. A twin is as what it repeats."""
+    return (metric - _is_twin(metric)) % 3 == 0
+
+
 def _is_explosive(metric: int) -> bool:
     return metric % EXPLOSIVE == 3
 
@@ -151,7 +156,7 @@ def _mixed(x: Any) -> Any:
 
 def _described(of: Any, within: Any, metrics: int) -> tuple[Any, Any]:
     """The `series` table and the `kv` table."""
-    gauge = np.array([(k - _is_twin(k)) % 3 == 0 for k in range(metrics)])
+    gauge = np.array([is_gauge(k) for k in range(metrics)])
     service = np.array([_service(k) for k in range(metrics)])[of]
     pod = service * PODS + within % PODS
     own = within // PODS

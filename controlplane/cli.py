@@ -123,6 +123,7 @@ class Benchmark(StrEnum):
     TAP = "tap"
     STORE = "store"
     USAGE = "usage"
+    ADVISE = "advise"
 
 
 @app.command()
