@@ -66,6 +66,7 @@ release-checks: setup gateway promtool  ## full counts; a part that held is not 
 	$(call held,fuzz,FLOWGATE_FUZZ=1000000,tests/ingest/test_fuzz.py)
 	$(call held,mutation,FLOWGATE_FULL=1,tests/analyzer/test_mutation.py)
 	$(call held,accounting,FLOWGATE_ACCOUNT=10000000,tests/ingest/test_accounting.py)
+	$(call held,planted,FLOWGATE_FULL=1,tests/planted/test_planted.py)
 
 # A suite with its full counts, once for each commit: name, counts, file.
 held = @test -e gateway/build/$(1).$(COMMIT).held || { $(2) $(BIN)/python -m pytest -q $(3) && touch gateway/build/$(1).$(COMMIT).held; }
