@@ -84,8 +84,8 @@ def selector(rng: Random, metric: Metric, part: str = "", *, more: Sequence[str]
     return Selected(text + ("" if window is None else f"[{window}]"), frozenset(chosen))
 
 
-WINDOWS = ("5m", "1m", "30s", "1h", "$__rate_interval", "$__range", "${__interval}")
-_FIXED = ("5m", "1m", "1h")
+WINDOWS = ("5m", "1m", "30s", "1h", "5m30s", "$__rate_interval", "$__range", "${__interval}")
+_FIXED = ("5m", "1m", "1h", "1h30m")
 
 
 def window(rng: Random, variables: bool) -> str:
@@ -96,6 +96,8 @@ def by(rng: Random, op: str, labels: Sequence[str], inner: str) -> str:
     said = ", ".join(map(name_of, labels))
     if not labels and rng.random() < 0.6:
         return f"{op}({inner})"
+    if rng.random() < 0.1:
+        return f"{op.upper()} BY ({said},) ({inner})" if said else f"{op.upper()} ({inner})"
     return f"{op} by ({said}) ({inner})" if rng.random() < 0.7 else f"{op}({inner}) by ({said})"
 
 
@@ -329,6 +331,68 @@ def partitioned(rng: Random, world: World, variables: bool) -> Ask:
     return Ask(text, (Read(metric.name, frozenset(labels) | found.matched, metric.labels),), tuple(labels), VAR)
 
 
+def matched(rng: Random, world: World, variables: bool) -> Ask:
+    """Series of two metrics, one by one: the result has the labels that are matched by, and nothing may become ambiguous."""
+    a, b = rng.choice(_values(world)), rng.choice(_values(world))
+    if a is b or not a.kind is b.kind is Kind.GAUGE:
+        return whole(rng, world, variables)
+    x, y = selector(rng, a), selector(rng, b)
+    shared = sorted(a.labels & b.labels)
+    labels = rng.sample(shared, min(len(shared), rng.randint(0, 2)))
+    said = ", ".join(map(name_of, labels))
+    if rng.random() < 0.5:
+        op, left = rng.choice([("/", frozenset[str]()), ("- ", frozenset[str]()), (">", a.labels), ("== bool", frozenset[str]())])
+        reads = (Read(a.name, frozenset(labels) | x.matched, left, exact=False), Read(b.name, frozenset(labels) | y.matched, exact=False))
+        return Ask(f"{x.text} {op} on ({said}) {y.text}", reads, tuple(labels), VAR)
+    kept = [(m.labels - frozenset(labels)) | s.matched for m, s in ((a, x), (b, y))]
+    reads = (Read(a.name, kept[0], exact=False), Read(b.name, kept[1], exact=False))
+    return Ask(f"{x.text} + ignoring ({said}) {y.text}", reads, (), VAR)
+
+
+def of_a_scalar(rng: Random, world: World, variables: bool) -> Ask:
+    """A metric against the one value of another, which is NaN unless there is one series."""
+    a, b = rng.choice(_values(world)), rng.choice(world.metrics)
+    x = selector(rng, a)
+    inner = aggregated(rng, b, [], variables)
+    reads = (Read(a.name, a.labels, bounds=None), *inner.reads)
+    return Ask(f"{x.text} / scalar({inner.text})", reads, (), VAR)
+
+
+def label_chosen(rng: Random, world: World, variables: bool) -> Ask:
+    """The label of a matcher is a variable."""
+    metric = rng.choice(_values(world))
+    if not variables or not set(metric.said) <= _PLAIN:
+        return whole(rng, world, variables)
+    chosen = {"type": "query", "name": "key", "query": "label_names()", "datasource": {"type": "prometheus", "uid": "prom"}}
+    text = rng.choice(['sum({}{{$key="a"}})', 'max({}{{${{key}}=~".+"}})', 'sum({}{{a="b", [[key]]!=""}})']).format(metric.said)
+    return Ask(text, (Read(metric.name, metric.labels, bounds=None),), (), {"key": chosen})
+
+
+def valued(rng: Random, world: World, variables: bool) -> Ask:
+    """Labels that are made of values, of other labels, or by a subquery below a sum."""
+    metric = rng.choice(_values(world))
+    found, labels = selector(rng, metric), some(rng, metric, 1)
+    text = rng.choice(
+        [by(rng, "sum", labels, f"max_over_time(deriv({found.text}[5m])[1h:1m])"), f'count_values("made", {found.text})',
+         by(rng, "sum", labels, f"{found.text} - {found.text} offset 1d"), by(rng, "max", labels, f"-({found.text})"),
+         by(rng, "min", labels, f"sqrt({found.text})"), by(rng, "sum", labels, f"{found.text} or vector(0)")]
+    )  # fmt: skip
+    kept = found.matched if text.startswith("count_values") else found.matched | frozenset(labels)
+    return Ask(text, (Read(metric.name, kept, metric.labels, bounds=None),), (), VAR)
+
+
+def pieced(rng: Random, world: World, variables: bool) -> Ask:
+    """A part of the metric's name is a variable."""
+    metric = rng.choice(world.metrics)
+    if not variables or not set(metric.said) <= _PLAIN or metric.kind not in (Kind.SUM, Kind.GAUGE):
+        return plain(rng, world, variables)
+    at, variable = rng.randint(3, len(metric.said) - 2), f"piece{rng.randrange(10**6)}"
+    values = [metric.said[at:], "nothing_like_it"]
+    chosen = {"type": "custom", "name": variable, "query": " , ".join(values), "current": {"value": values[1]}}
+    text = by(rng, "sum", [], rng.choice(["{0}${{{1}}}", "{0}[[{1}]]"]).format(metric.said[:at], variable))
+    return Ask(text, (Read(metric.name, frozenset(), merge="nothing" if metric.counter else "sum", bounds=None),), (), {variable: chosen})
+
+
 def counted_twice(rng: Random, world: World, variables: bool) -> Ask:
     """How many values a label has: `count(count by (L) (m))`."""
     metric = rng.choice(_values(world))
@@ -467,7 +531,22 @@ FINITE: tuple[Shape, ...] = (
     named_by_variable,
     listed,
 )
-INFINITE: tuple[Shape, ...] = (whole, from_list, partitioned, joined, counted_twice, raw_counter, dynamic, wide, either, broken)
+INFINITE: tuple[Shape, ...] = (
+    whole,
+    from_list,
+    partitioned,
+    joined,
+    counted_twice,
+    matched,
+    of_a_scalar,
+    label_chosen,
+    valued,
+    raw_counter,
+    dynamic,
+    wide,
+    either,
+    broken,
+)
 
 
 def ask(rng: Random, world: World, variables: bool) -> Ask:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -131,7 +133,25 @@ def grafana(rng: Random, number: int, asks: Sequence[Ask], mention: str) -> list
                 {"apiVersion": "grafana.integreatly.org/v1beta1", "kind": "GrafanaDashboard", "metadata": {"name": name}, "spec": spec},
             )
         ]
+    if wrap == 5:
+        return [_otherwise_wrapped(rng, name, made)]
     return [_json(name, made)]
+
+
+def _otherwise_wrapped(rng: Random, name: str, board: Json) -> File:
+    """As programs keep them: compressed in a ConfigMap, in Terraform's JSON, as an app's resource, in a chart's values."""
+    text = json.dumps(board)
+    packed = base64.b64encode(gzip.compress(text.encode(), 1, mtime=0)).decode()
+    meta = {"name": name, "labels": {"grafana_dashboard": "1"}}
+    made: list[Json] = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "binaryData": {f"{name}.json.gz": packed}},
+        {"resource": {"grafana_dashboard": {name: {"config_json": text}}}},
+        {"grafana": {"dashboards": {"default": {name: {"json": text}}}}},
+        board if "apiVersion" in board else {"apiVersion": "dashboard.grafana.app/v1beta1", "kind": "Dashboard", "metadata": meta, "spec": board},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {f"{name}.json": text}},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": {f"{name}.json": base64.b64encode(text.encode()).decode()}},
+    ]  # fmt: skip
+    return _yaml(name, rng.choice(made))
 
 
 def grafana_alerts(rng: Random, number: int, asks: Sequence[Ask], mention: str) -> list[File]:
@@ -183,7 +203,26 @@ def prometheus(rng: Random, number: int, rules: Sequence[Json]) -> list[File]:
                 {"status": "success", "data": {"groups": [{**g, "file": "f", "rules": [*map(_as_served, g["rules"])]} for g in groups]}},
             )
         ]
+    if wrap == 4:
+        return [_rules_otherwise(rng, name, groups)]
     return [File(f"{name}.yaml", _blocks(groups).encode())]
+
+
+def _rules_otherwise(rng: Random, name: str, groups: list[Json]) -> File:
+    """As clouds and charts keep rules."""
+    text = _blocks(groups)
+    azure = [{k: v for k, v in {**rule, "expression": rule["expr"]}.items() if k != "expr"} for g in groups for rule in g["rules"]]
+    made: list[Json] = [
+        {"additionalPrometheusRulesMap": {name: {"groups": groups}}},
+        {"serverFiles": {"alerting_rules.yml": {"groups": groups}}},
+        {"Resources": {"R": {"Type": "AWS::APS::RuleGroupsNamespace", "Properties": {"Name": name, "Workspace": "w", "Data": text}}}},
+        {"resources": [{"type": "Microsoft.AlertsManagement/prometheusRuleGroups", "name": name, "properties": {"rules": azure}}]},
+        {"apiVersion": "operator.victoriametrics.com/v1beta1", "kind": "VMRule", "metadata": {"name": name}, "spec": {"groups": groups}},
+        {"apiVersion": "monitoring.googleapis.com/v1", "kind": "Rules", "metadata": {"name": name}, "spec": {"groups": groups}},
+        {"namespace": "shop", "groups": groups},
+        {"shop": groups},
+    ]  # fmt: skip
+    return _yaml(name, rng.choice(made))
 
 
 def _as_served(rule: Json) -> Json:
