@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import re2
 
-from analyzer.naming import EVERY_STRATEGY, Part, Strategy, candidates, is_resource_info
+from analyzer.naming import EVERY_STRATEGY, Part, Strategy, candidates, is_resource_info, label_candidates
 from flowgate.advice import BlindSpot, Evidence, Executed, MetricProfile, Policy, Reference, Usage
 from flowgate.telemetry import Signal
 from flowgate.usage import Use
@@ -24,7 +24,7 @@ class Reading:
     hiding: tuple[BlindSpot, ...]
     narrowing: tuple[BlindSpot, ...]
     everywhere: Mapping[str, Evidence] = field(default_factory=dict[str, Evidence])
-    """Labels whose values are listed over all metrics, and where."""
+    """Labels that are asked of all metrics, and where: their values are listed, or they are taken from the resource (`target_info`)."""
     resource_hits: tuple[tuple[Reference, Use], ...] = ()
 
     @property
@@ -55,7 +55,7 @@ def joined(readings: Sequence[Reading]) -> Reading:
         frozenset(part for r in readings for part in r.parts),
         tuple(dict.fromkeys(s for r in readings for s in r.hiding)),
         tuple(dict.fromkeys(s for r in readings for s in r.narrowing)),
-        readings[0].everywhere if readings else {},
+        {label: evidence for r in readings for label, evidence in r.everywhere.items()},
         readings[0].resource_hits if readings else (),
     )
 
@@ -100,7 +100,15 @@ class Readers:
         spots = [spot for spot in self.usage.blind_spots if not spot.touches or not touched.isdisjoint(spot.touches)]
         hiding = tuple(spot for spot in spots if spot.kind == "hiding")
         narrowing = (*self.narrowing, *(spot for spot in spots if spot.kind == "narrowing"))
-        return Reading(tuple(names), hits, parts, hiding, narrowing, self.usage.everywhere, tuple(self._resource_hits))
+        everywhere = {**self._taken(metric), **self.usage.everywhere}
+        return Reading(tuple(names), hits, parts, hiding, narrowing, everywhere, tuple(self._resource_hits))
+
+    def _taken(self, metric: MetricProfile) -> dict[str, Evidence]:
+        """Of the metric's resource attributes, under all their names, those that somebody takes from `target_info`."""
+        if not self._resource_hits:
+            return {}
+        names = sorted(n for p in metric.labels if p.place == "resource" for n in label_candidates(p.label, True))
+        return {name: reference.evidence for reference, use in self._resource_hits for name in names if name in use.demand}
 
     def _hits(self, names: Mapping[str, Part]) -> Iterable[tuple[Reference, Use, Part]]:
         for name, part in names.items():

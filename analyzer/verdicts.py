@@ -98,7 +98,7 @@ def _named(names: frozenset[str], label: LabelProfile, reading: Reading) -> str 
                 return f"needed: read with the resource's attributes ({use.name}) in {reference.evidence.document}"
     listed = sorted(names & frozenset(reading.everywhere))
     if listed:
-        return f"needed: the values of {listed[0]} are listed over all metrics in {reading.everywhere[listed[0]].document}"
+        return f"needed: {listed[0]} is asked of all metrics in {reading.everywhere[listed[0]].document}"
     return None
 
 

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.reading import Pattern, Patterns, Readers, narrowing_spots, unexecuted
+from analyzer import FREE, advise
+from analyzer.reading import Pattern, Patterns, Readers, joined, narrowing_spots, unexecuted
 from analyzer.references.inventory import Input
 from analyzer.usage import read_usage
 from analyzer.verdicts import metric_verdict
-from flowgate.advice import BlindSpot, Evidence, Executed, MetricProfile, Policy, Risk, Usage, Verdict
+from flowgate.advice import BlindSpot, Evidence, Executed, LabelProfile, MetricProfile, Policy, Profile, Risk, Usage, Verdict
 from flowgate.money import Volume
-from flowgate.telemetry import Kind
+from flowgate.telemetry import Kind, Window
 from tests.analyzer.test_usage import board, parse, record, rules
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -184,3 +185,38 @@ def test_many_patterns_asked_together_match_as_each_alone(texts: list[str], name
     together = Patterns(texts)
     for name in names:
         assert sorted(together.matching(name)) == sorted({t for t in texts if Pattern(t).fullmatch(name)})
+
+
+def alert(query: str) -> Input:
+    return Input("r.yaml", json.dumps(rules({"alert": "a", "expr": query})))
+
+
+LABELS = (*(LabelProfile(key, "resource", 5, 1) for key in ("k8s.pod.name", "team", "service.name")), LabelProfile("route", "point", 5, 1))
+SERVED = MetricProfile("served", "", Kind.GAUGE, "unspecified", False, Volume(25, 25), labels=LABELS)
+
+
+@pytest.mark.parametrize(
+    ("query", "asked"),
+    [
+        ("served * on (job) group_left (k8s_pod_name) target_info", {"k8s_pod_name", "job"}),
+        ("sum by (route) (served) and on () target_info{team='a'}", {"team"}),
+        ("served", set[str]()),
+        ("target_info", {"k8s_pod_name", "k8s.pod.name", "team", "job", "service_name", "service.name"}),
+    ],
+)
+def test_resource_attributes_that_somebody_takes_are_asked_of_every_metric(query: str, asked: set[str]) -> None:
+    reading = Readers.over(supplied(alert(query)), ()).of(SERVED)
+    assert set(reading.everywhere) == asked
+
+
+def test_of_several_metrics_everything_is_asked_that_is_asked_of_one() -> None:
+    usage = supplied(alert("served * on () group_left (team) target_info"))
+    readers = Readers.over(usage, ())
+    assert set(joined([readers.of(IDLE), readers.of(SERVED)]).everywhere) == {"team"}
+
+
+def test_what_is_taken_from_the_resource_is_protected_and_not_only_judged_needed() -> None:
+    usage = supplied(alert("sum by (route) (served) * on () group_left (team) target_info"))
+    window = Window(START, START + timedelta(days=8))
+    advice = advise(Profile(window, (SERVED,), (), ()), usage, FREE, Policy(), START)
+    assert advice.protected["served"].labels.among(frozenset({"team", "route", "k8s_pod_name"})) == {"team", "route"}

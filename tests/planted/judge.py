@@ -126,8 +126,6 @@ class Truth:
     """Labels that somebody names or sees: they may not go in any way."""
     apart: frozenset[str]
     """These and those whose series may not become one."""
-    resource: frozenset[str]
-    """Those of the kept that are taken from `target_info`."""
     double: bool
     """Another metric has the name: what is read of either is read of both, and how to merge both is left open."""
 
@@ -198,7 +196,7 @@ def truth(planted: Planted, metric: Metric) -> Truth:
     kept = (frozenset[str]().union(*(r.keep for r in certain)) | planted.everywhere | resource) & metric.labels
     apart = kept.union(*(r.apart for r in certain)) & metric.labels
     double = sum(m.name == metric.name for m in planted.world.sent) > 1
-    return Truth(metric, reads, planted.hidden, kept, apart, resource, double)
+    return Truth(metric, reads, planted.hidden, kept, apart, double)
 
 
 # --- what is wrong -----------------------------------------------------------------------------------------------------------------------
@@ -265,7 +263,7 @@ def _unprotected(found: Truth, protected: Mapping[str, Needed]) -> Iterator[str]
         if found.read or found.hidden:
             yield "not protected"
         return
-    lost = sorted(label for label in found.apart - found.resource if found.read and label not in needed.labels)
+    lost = sorted(label for label in found.apart if found.read and label not in needed.labels)
     if lost:
         yield f"not protected: {', '.join(lost)}"
     bounds = found.bounds
