@@ -27,6 +27,8 @@ READERS: tuple[JsonReader, ...] = (
 )
 """In this order: exact marks before loose shapes. Grafana's own come before all, in `wrappings.WRAPPINGS`."""
 TEXT_READERS: tuple[TextReader, ...] = querylog.TEXT_READERS
+_BRACKET = re.compile(r"[\ufeff\s]*[{\[]")
+"""How JSON begins. Lines of words may be YAML by accident: in `a=b c="d: e"` the first colon makes a key."""
 _PLAIN = re.compile(
     r"\.(?:md|rst|txt|html?|csv|log|adoc)$|(?:^|/)(?:LICENSE|NOTICE|README|CHANGELOG|Makefile|Dockerfile)[^/]*$", re.IGNORECASE
 )
@@ -81,7 +83,7 @@ def _things(given: Input, readers: tuple[JsonReader, ...], text_readers: tuple[T
         yield unreadable(At(), Unread("document", "", trouble))
         return
     loaded, found = load(given.text), given.found
-    if found is None and (loaded.failed or loaded.is_text or len(loaded.values) > 1):
+    if found is None and (loaded.failed or loaded.is_text or len(loaded.values) > 1 or not _BRACKET.match(given.text)):
         found = next((f for reader in text_readers if (f := reader(given.text)) is not None), None)
     if found is not None:
         yield Met(At(), lambda _: found)

@@ -608,3 +608,20 @@ def test_logs_are_read_as_lines() -> None:
 def test_an_slo_of_a_version_that_nobody_knows_is_not_lost() -> None:
     document = {"version": "prometheus/v99", "service": "s", "slos": [{"name": "a", "sli": {"events": SLO_QUERY}}]}
     assert set(texts(read(document))) == set(SLO_QUERY.values())
+
+
+LINE = 'ts=2026-01-01T00:00:0{0}.5Z caller=handler.go:384 level=info msg="query stats" path=/prometheus/api/v1/query param_query="up{0}"'
+
+
+@pytest.mark.parametrize("more", ['err="code: {0}"', "note=a: b", '"{0}": 1'])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_log_is_one_also_where_its_lines_happen_to_be_yaml(more: str, count: int) -> None:
+    """`a=b c="d: e"` is a mapping with one strange key: what it says would be lost, not even said to be."""
+    lines = [f"{LINE} {more}".format(k) for k in range(count)]
+    assert len(load("\n".join(lines)).values) == 1
+    assert texts(read(Input("query.log", "\n".join(lines)))) == [f"up{k}" for k in range(count)]
+
+
+def test_a_document_that_quotes_a_request_stays_one() -> None:
+    text = "groups:\n- name: g\n  rules:\n  - alert: a\n    expr: up\n    annotations:\n      see: ts=1 path=/api/v1/query param_query=down"
+    assert texts(read(Input("r.yaml", text))) == ["up"]
