@@ -34,6 +34,9 @@ def _panel(rng: Random, number: int, asks: Sequence[Ask]) -> Json:
         targets.append(
             {"refId": chr(65 + k), "expr": ask.text, "legendFormat": legend, **({"datasource": SOURCE} if rng.random() < 0.5 else {})}
         )
+    if rng.random() < 0.2:  # only an expression of Grafana's own reads the first
+        targets[0]["hide"] = True
+        targets.append({"refId": "Z", "datasource": {"type": "__expr__", "uid": "__expr__"}, "type": "math", "expression": "$A * 2"})
     kind = rng.choice(["timeseries", "stat", "table", "graph", "gauge"])
     return {"id": number, "type": kind, "title": f"panel {number}", "datasource": SOURCE, "targets": targets}
 
@@ -174,6 +177,9 @@ def grafana_alerts(rng: Random, number: int, asks: Sequence[Ask], mention: str) 
 def _rule(rng: Random, number: int, ask: Ask, mention: str) -> Json:
     if rng.random() < 0.1:
         return {"record": f"unread:{rng.randrange(10**9)}:sum", "expr": ask.text}
+    if rng.random() < 0.1:  # the query stands in the alert's text alone
+        said = f"{{{{ with query {json.dumps(ask.text)} }}}}{{{{ . | first | value }}}}{{{{ end }}}}"
+        return {"alert": f"Alert{number}", "expr": "vector(1) > 0", "annotations": {"description": said}}
     summary = f"{mention} of {{{{ $labels.{ask.shown[0]} }}}}" if ask.shown and ask.shown[0].isidentifier() else mention
     return {"alert": f"Alert{number}", "expr": ask.text, "for": "5m", "labels": {"severity": "page"}, "annotations": {"summary": summary}}
 
@@ -228,7 +234,8 @@ def _rules_otherwise(rng: Random, name: str, groups: list[Json]) -> File:
 def _as_served(rule: Json) -> Json:
     """As Prometheus' rules API says it."""
     kind, name = ("recording", rule["record"]) if "record" in rule else ("alerting", rule["alert"])
-    return {"type": kind, "name": name, "query": rule["expr"], "labels": rule.get("labels", {}), "health": "ok"}
+    more = {key: rule.get(key, {}) for key in ("labels", "annotations")}
+    return {"type": kind, "name": name, "query": rule["expr"], **more, "health": "ok"}
 
 
 def _blocks(groups: Sequence[Json]) -> str:
@@ -296,6 +303,55 @@ def keda(rng: Random, number: int, asks: Sequence[Ask], mention: str) -> list[Fi
     return [_yaml(f"keda-{number}", {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": "k"}, "spec": spec})]
 
 
+def rollouts(rng: Random, number: int, asks: Sequence[Ask], mention: str) -> list[File]:
+    """What decides on a delivery: Argo Rollouts, Flagger, Keptn."""
+    made: list[str] = []
+    for k, ask in enumerate(asks):
+        query, tool = ask.text, rng.randrange(3)
+        if tool == 0:
+            metric = {
+                "name": "m",
+                "interval": "1m",
+                "successCondition": "result[0] > 1",
+                "provider": {"prometheus": {"address": "http://p", "query": query}},
+            }
+            document = {
+                "apiVersion": "argoproj.io/v1alpha1",
+                "kind": "AnalysisTemplate",
+                "metadata": {"name": f"a{k}"},
+                "spec": {"metrics": [metric]},
+            }
+        elif tool == 1:
+            spec = {"provider": {"type": "prometheus", "address": "http://p"}, "query": query}
+            document = {"apiVersion": "flagger.app/v1beta1", "kind": "MetricTemplate", "metadata": {"name": f"f{k}"}, "spec": spec}
+        else:
+            spec = {"provider": {"name": "p"}, "query": query, "fetchIntervalSeconds": 5}
+            document = {"apiVersion": "metrics.keptn.sh/v1", "kind": "KeptnMetric", "metadata": {"name": f"k{k}"}, "spec": spec}
+        made.append(json.dumps(document))
+    return [File(f"rollout-{number}.yaml", "\n---\n".join(made).encode())]
+
+
+def ruler_of_grafana(rng: Random, number: int, asks: Sequence[Ask], mention: str) -> list[File]:
+    """Alerts as Grafana's ruler API gives them."""
+    rules: list[Json] = []
+    for k, ask in enumerate(asks):
+        query = {"refId": "A", "queryType": "", "datasourceUid": "prom", "relativeTimeRange": {"from": 600, "to": 0},
+                 "model": {"expr": ask.text, "refId": "A", "instant": True, "datasource": SOURCE}}  # fmt: skip
+        rules.append({"expr": "", "for": "5m", "annotations": {"summary": mention},
+                      "grafana_alert": {"uid": f"u{k}", "title": f"t{k}", "condition": "A", "data": [query]}})  # fmt: skip
+    return [_json(f"ruler-{number}", {"folder": [{"name": "g", "interval": "1m", "rules": rules}]})]
+
+
+def stats_log(rng: Random, number: int, asks: Sequence[Ask], mention: str) -> list[File]:
+    """What Mimir's query-frontend logs of each query."""
+    lines = [
+        f'ts=2026-01-01T00:00:{k:02d}.5Z caller=handler.go:384 level=info user=shop msg="query stats" component=query-frontend method=POST '
+        f"path=/prometheus/api/v1/query_range response_time=5ms param_query={json.dumps(ask.text)} param_start=1 param_end=2 param_step=60"
+        for k, ask in enumerate(asks)
+    ]
+    return [File(f"frontend-{number}.log", "\n".join(lines).encode() + b"\n")]
+
+
 def query_log(rng: Random, number: int, asks: Sequence[Ask], mention: str) -> list[File]:
     lines = [
         json.dumps({"params": {"query": ask.text, "start": "2026-01-01T00:00:00.000Z", "end": "2026-01-01T01:00:00.000Z", "step": 60},
@@ -328,7 +384,20 @@ def _yaml(name: str, document: object) -> File:
 
 Writer = Callable[[Random, int, Sequence[Ask], str], list[File]]
 WITH_VARIABLES: tuple[Writer, ...] = (grafana,)
-WITHOUT: tuple[Writer, ...] = (alerts, alerts, alerts, grafana_alerts, perses, sloth, open_slo, keda, query_log)
+WITHOUT: tuple[Writer, ...] = (
+    alerts,
+    alerts,
+    alerts,
+    grafana_alerts,
+    perses,
+    sloth,
+    open_slo,
+    keda,
+    query_log,
+    stats_log,
+    rollouts,
+    ruler_of_grafana,
+)
 
 
 # --- what cannot be read -----------------------------------------------------------------------------------------------------------------

@@ -263,7 +263,8 @@ def _unprotected(found: Truth, protected: Mapping[str, Needed]) -> Iterator[str]
         if found.read or found.hidden:
             yield "not protected"
         return
-    lost = sorted(label for label in found.apart if found.read and label not in needed.labels)
+    spelled = {key.said: (key.said, key.key) for key in found.metric.keys}
+    lost = sorted(label for label in found.apart if found.read and not any(s in needed.labels for s in spelled[label]))
     if lost:
         yield f"not protected: {', '.join(lost)}"
     bounds = found.bounds

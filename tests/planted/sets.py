@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -10,7 +11,7 @@ from flowgate.telemetry import Kind
 from tests.planted import documents
 from tests.planted.asks import Ask, Read, aggregated, ask, by, maybe, name_of, some
 from tests.planted.documents import DAMAGES, File
-from tests.planted.world import Metric, World, world
+from tests.planted.world import World, world
 
 UNREADABLE_SHARE = 0.12
 """Of sets: in them one document cannot be read."""
@@ -61,15 +62,7 @@ def planted(seed: int, number: int) -> Planted:
     draft = _Draft(rng, sent)
     for _ in range(rng.randint(1, 4)):
         rng.choice((_board, _board, _others, _others, _chain))(draft)
-    for part, share in (
-        (_everywhere, 0.04),
-        (_info, 0.05),
-        (_log, 0.3),
-        (_noise, 0.3),
-        (_ad_hoc, 0.05),
-        (_sql, 0.03),
-        (_unreadable, UNREADABLE_SHARE),
-    ):
+    for part, share in PARTS:
         if rng.random() < share:
             part(draft)
     rng.shuffle(draft.files)
@@ -232,9 +225,7 @@ def _google(draft: _Draft) -> None:
 
 def _nameless(draft: _Draft) -> None:
     """A selector without a name, or with nearly any: it may read everything."""
-    text = draft.rng.choice(
-        ['count({job="shop"})', 'count by (job) ({__name__=~".+"})', 'sum({__name__!="a_b_c", job="x"})', '{__name__=~"a.*"}']
-    )
+    text = draft.rng.choice(['count({job="shop"})', 'count by (job) ({__name__=~".+"})', 'sum({__name__!="a_b_c", job="x"})'])
     draft.files += documents.grafana_alerts(draft.rng, draft.number, [Ask(text, ())], "")
     draft.hidden = True
 
@@ -244,6 +235,27 @@ def _lost_panel(draft: _Draft) -> None:
     panel = {"id": 1, "title": "gone", "libraryPanel": {"uid": f"nowhere-{draft.number}", "name": "n"}}
     draft.files.append(File(f"lost-{draft.number}.json", _dumped({"uid": "l", "title": "lost", "panels": [panel], "schemaVersion": 39})))
     draft.hidden = True
+
+
+def _federated(draft: _Draft) -> None:
+    """Another Prometheus takes whole series."""
+    metric = draft.rng.choice([m for m in draft.world.metrics if m.kind in (Kind.SUM, Kind.GAUGE)] or [draft.world.metrics[0]])
+    selected = metric.said if metric.said.replace("_", "a").isalnum() else f'{{__name__="{metric.said}"}}'
+    job = {"job_name": "f", "honor_labels": True, "metrics_path": "/federate", "params": {"match[]": [selected]}}
+    draft.files.append(File(f"prometheus-{draft.number}.yml", _dumped({"global": {}, "scrape_configs": [job]})))
+    draft.reads.append(Read(metric.name, metric.labels, bounds=None))
+
+
+def _adapted(draft: _Draft) -> None:
+    """Autoscaling by a metric with whatever labels its objects have."""
+    metric = draft.rng.choice(draft.world.metrics)
+    if not metric.said.replace("_", "a").isalnum():
+        return
+    part = metric.part("count") if metric.kind in (Kind.HISTOGRAM, Kind.SUMMARY) else metric.said
+    rule = {"seriesQuery": f'{part}{{namespace!=""}}', "resources": {"template": "<<.Resource>>"}, "name": {"as": "x"},
+            "metricsQuery": "sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)"}  # fmt: skip
+    draft.files.append(File(f"adapter-{draft.number}.yaml", _dumped({"rules": [rule]})))
+    draft.reads.append(Read(metric.name, metric.labels))
 
 
 def _dumped(document: object) -> bytes:
@@ -260,4 +272,8 @@ def _unreadable(draft: _Draft) -> None:
     draft.hidden = True
 
 
-__all__ = ["Metric", "Planted", "planted"]
+PARTS: tuple[tuple[Callable[[_Draft], None], float], ...] = (
+    (_everywhere, 0.04), (_info, 0.12), (_log, 0.3), (_noise, 0.3), (_ad_hoc, 0.05), (_sql, 0.03), (_pyrra, 0.06), (_datadog, 0.06),
+    (_google, 0.06), (_federated, 0.05), (_adapted, 0.05), (_nameless, 0.02), (_lost_panel, 0.02), (_unreadable, UNREADABLE_SHARE),
+)  # fmt: skip
+"""What a set has besides its queries, and how often."""

@@ -9,7 +9,7 @@ import pytest
 
 from analyzer import PromqlWorker
 from analyzer.engine import Advice
-from flowgate.advice import Profile, Usage
+from flowgate.advice import BlindSpot, Profile, Usage
 from flowgate.usage import LabelSet, Use
 from tests.planted.judge import Analyse, Score, analysed, judge, usage_of
 from tests.planted.sets import Planted, planted
@@ -128,7 +128,7 @@ def test_labels_that_are_looked_for_as_they_are_sent_alone_are_caught(seen: Seen
 
 TIMID: Mapping[str, Analyse] = {
     "nothing is recommended": lambda p, u: replace(analysed(p, u), recommendations=()),
-    "every name is read": of_uses(lambda u: replace(u, pattern=True, name=".*")),
+    "something always hides": lambda p, u: analysed(p, replace(u, blind_spots=(BlindSpot("hiding", "something"),))),
     "every label is needed": of_uses(lambda u: replace(u, demand=LabelSet(frozenset(), True), dynamic=True, why={"*": "so"})),
 }
 
