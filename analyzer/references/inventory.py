@@ -88,7 +88,8 @@ def _things(given: Input, readers: tuple[JsonReader, ...], text_readers: tuple[T
     if found is not None:
         yield Met(At(), lambda _: found)
     elif _is_plain(given, loaded):
-        yield Nothing(At(), "plain text")
+        missing = _stands_for(given)
+        yield unreadable(At(), Unread("document", "", missing)) if missing else Nothing(At(), "plain text")
     elif not loaded.values and not loaded.failed:
         yield Nothing(At(), "a template in which nothing looks like a query" if loaded.dull else "empty")
     else:
@@ -104,6 +105,19 @@ def _is_plain(given: Input, loaded: Loaded) -> bool:
         and not is_called(given.path)
         and (loaded.is_text or (_PLAIN.search(given.path) is not None and not asks(given.text)))
     )
+
+
+_LFS = re.compile(r"version https?://\S+\noid \S+\nsize \d+\s*")
+_LINK = re.compile(r"[\w./@+-]+\.(?:json|ya?ml|rules?)\s*")
+
+
+def _stands_for(given: Input) -> str | None:
+    """What is lost where words stand in a document's place: a page that asks for a password, say. A link that was written as a file holds the name of another file, which is read
+    where it is given."""
+    if is_called(given.path) and _LFS.fullmatch(given.text):
+        return "a pointer of Git LFS: the document itself is not here"
+    is_json = given.text.lstrip().startswith('"') or not given.path.casefold().endswith(".json")
+    return None if is_json or _LINK.fullmatch(given.text) else "called JSON, and no JSON"
 
 
 def _too_large(text: str) -> str | None:

@@ -43,7 +43,17 @@ def load(text: str) -> Loaded:
     if start[0] in "{[" and start[:2] not in ("{{", "{%"):
         loaded = _json(start)
         return loaded if not (loaded.failed or loaded.dull) else _relaxed(text, start, loaded)
-    return _yaml(text.lstrip("\ufeff"))
+    quoted = _quoted(start) if start[0] == '"' else None
+    return load(quoted) if quoted is not None else _yaml(text.lstrip("\ufeff"))
+
+
+def _quoted(text: str) -> str | None:
+    """The document in a JSON string, as `jq .spec.json` and many APIs give it; None where there is none."""
+    try:
+        value = json.loads(_LONE_SURROGATE.sub(r"\\ufffd", text))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, str) and value.lstrip()[:1] in ("{", "[", '"') else None
 
 
 def _json(text: str) -> Loaded:

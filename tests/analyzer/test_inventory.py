@@ -625,3 +625,36 @@ def test_a_log_is_one_also_where_its_lines_happen_to_be_yaml(more: str, count: i
 def test_a_document_that_quotes_a_request_stays_one() -> None:
     text = "groups:\n- name: g\n  rules:\n  - alert: a\n    expr: up\n    annotations:\n      see: ts=1 path=/api/v1/query param_query=down"
     assert texts(read(Input("r.yaml", text))) == ["up"]
+
+
+LFS = (
+    "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "hides"),
+    [
+        ("board.json", LFS, True),
+        ("rules.yaml", LFS, True),
+        ("README.md", LFS, False),
+        ("board.json", "<html><body>Log in</body></html>", True),
+        ("board.json", "404 page not found", True),
+        ("page.html", "<html><body>Log in</body></html>", False),
+        ("rules.yaml", "just words", False),
+        ("word.json", '"just words"', False),
+        ("board.json", "../common/board.json", False),
+    ],
+)
+def test_words_in_the_place_of_a_document_are_said(path: str, text: str, hides: bool) -> None:
+    inventory = read(Input(path, text))
+    assert [i.touches for d in inventory.documents for i in d.found.items if isinstance(i, Unread)] == ([()] if hides else [])
+    assert len(inventory.skipped) == (not hides)
+
+
+def test_a_document_in_a_string_is_read() -> None:
+    """`jq .spec.json` gives one, and so do APIs."""
+    assert texts(read(Input("a.json", json.dumps(json.dumps(board("quoted")))))) == ["quoted"]
+    assert texts(read(Input("a.json", json.dumps(json.dumps(json.dumps(board("twice"))))))) == ["twice"]
+    broken = read(Input("a.json", json.dumps(json.dumps(board("quoted"))[:-9])))
+    assert any(isinstance(i, Unread) and not i.touches for d in broken.documents for i in d.found.items)
