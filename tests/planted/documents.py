@@ -154,7 +154,7 @@ def _otherwise_wrapped(rng: Random, name: str, board: Json) -> File:
         {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {f"{name}.json": text}},
         {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": {f"{name}.json": base64.b64encode(text.encode()).decode()}},
     ]  # fmt: skip
-    return _yaml(name, rng.choice(made))
+    return _json(name, text) if rng.random() < 0.1 else _yaml(name, rng.choice(made))
 
 
 def grafana_alerts(rng: Random, number: int, asks: Sequence[Ask], mention: str) -> list[File]:
@@ -427,5 +427,26 @@ def _zip(file: File, rng: Random) -> File:
     return File(file.name.rpartition(".")[0] + ".zip", b"PK\x03\x04" + file.body[:200])
 
 
+def _pointer(file: File, rng: Random) -> File:
+    """Large files of a repository that was fetched without them."""
+    return File(file.name, f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0f' * 32}\nsize {len(file.body)}\n".encode())
+
+
+def _login(file: File, rng: Random) -> File:
+    """What a server sends instead."""
+    return File(file.name.rpartition(".")[0] + ".json", b"<!DOCTYPE html><html><body>Log in</body></html>")
+
+
+def _cut_string(file: File, rng: Random) -> File:
+    """A document in a JSON string, without its end."""
+    return File(file.name, json.dumps(file.body.decode()[: len(file.body) * 2 // 3]).encode())
+
+
+def _archive(file: File, rng: Random) -> File:
+    """An archive whose end is lost: what lies before it is read."""
+    whole = gzip.compress(file.body, 1, mtime=0)
+    return File(file.name + ".gz", whole[: len(whole) - rng.randint(1, len(whole) // 2)])
+
+
 Damage = Callable[[File, Random], File]
-DAMAGES: tuple[Damage, ...] = (_cut, _not_text, _jsonnet, _template, _zip)
+DAMAGES: tuple[Damage, ...] = (_cut, _cut, _not_text, _jsonnet, _template, _zip, _pointer, _login, _cut_string, _archive)
