@@ -48,6 +48,7 @@ class Ask:
     variables: Mapping[str, Mapping[str, object]] = field(default_factory=dict[str, Mapping[str, object]])
     variable_only: bool = False
     """It stands in a variable, not in a panel."""
+    note: str = ""
 
 
 # --- selectors -----------------------------------------------------------------------------------------------------------------------
@@ -495,7 +496,7 @@ def broken(rng: Random, world: World, variables: bool) -> Ask:
         return whole(rng, world, variables)
     part = "count" if metric.kind in (Kind.HISTOGRAM, Kind.SUMMARY) else ""
     text = rng.choice(["sum(rate({}[5m])", "{} and and 1", "sum by (a (rate({}[5m]))", "{} >>> 5"]).format(metric.part(part))
-    return Ask(text, (Read(metric.name, metric.labels, bounds=None),), (), VAR)
+    return Ask(text, (Read(metric.name, metric.labels, bounds=None),), (), VAR, note="broken")
 
 
 def from_list(rng: Random, world: World, variables: bool) -> Ask:
@@ -516,8 +517,20 @@ def from_list(rng: Random, world: World, variables: bool) -> Ask:
     return Ask(f"topk(5, ${variable})", reads, (), {variable: chosen})
 
 
+def composed(rng: Random, world: World, variables: bool) -> Ask:
+    """Two queries side by side, matched by whatever labels their results have."""
+    a, b = (rng.choice(FINITE if rng.random() < 0.8 else INFINITE)(rng, world, variables) for _ in range(2))
+    if a.variable_only or b.variable_only or "broken" in (a.note, b.note):
+        return a
+    op = rng.choice(["+", "-", "/", ">", "or", "unless"])
+    # Right of `unless` counts only which label sets there are.
+    there = tuple(replace(r, apart=frozenset(), merge="any", exact=False) for r in b.reads) if op == "unless" else b.reads
+    return Ask(f"({a.text}) {op} ({b.text})", (*a.reads, *there), (), {**a.variables, **b.variables})
+
+
 Shape = Callable[[Random, World, bool], Ask]
 FINITE: tuple[Shape, ...] = (
+    composed,
     plain,
     plain,
     plain,
@@ -532,6 +545,7 @@ FINITE: tuple[Shape, ...] = (
     listed,
 )
 INFINITE: tuple[Shape, ...] = (
+    composed,
     whole,
     from_list,
     partitioned,

@@ -11,7 +11,7 @@ from flowgate.telemetry import Kind
 from tests.planted import documents
 from tests.planted.asks import Ask, Read, aggregated, ask, by, maybe, name_of, some
 from tests.planted.documents import DAMAGES, File
-from tests.planted.world import World, world
+from tests.planted.world import BUILT_IN, World, world
 
 UNREADABLE_SHARE = 0.12
 """Of sets: in them one document cannot be read."""
@@ -65,6 +65,7 @@ def planted(seed: int, number: int) -> Planted:
     for part, share in PARTS:
         if rng.random() < share:
             part(draft)
+    draft.reads += [Read(m.name, m.labels, bounds=None) for m in sent.sent if m.name == BUILT_IN]
     rng.shuffle(draft.files)
     packed = rng.choice(["", "", "zip", "tar.gz"])
     return Planted(

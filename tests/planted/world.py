@@ -87,7 +87,9 @@ def world(rng: Random, size: int) -> World:
     words += [(*w[:2], w[2] + "s", "extra") for w in words[: size // 4]]  # names that begin as others do
     sent = tuple(_metric(rng, style, each) for each in words)
     sent += tuple(_again(style, m) for m in sent[:1] if m.kind in (Kind.GAUGE, Kind.SUM) and rng.random() < 0.3)
-    return World(style, tuple(m for m in sent if rng.random() < READ_SHARE) or sent[:1], sent)
+    asked = tuple(m for m in sent if rng.random() < READ_SHARE) or sent[:1]
+    built_in = (_up(rng, style),) if rng.random() < 0.1 else ()
+    return World(style, asked, (*sent, *built_in))
 
 
 def _metric(rng: Random, style: Style, words: Sequence[str]) -> Metric:
@@ -109,6 +111,14 @@ def _metric(rng: Random, style: Style, words: Sequence[str]) -> Metric:
         BOUNDS if kind is Kind.HISTOGRAM and rng.random() < 0.9 else (),
         15.0 if rng.random() < 0.95 else None,
     )
+
+
+BUILT_IN = "up"
+"""Alerts and joins lean on it without naming it: it counts as read, always."""
+
+
+def _up(rng: Random, style: Style) -> Metric:
+    return Metric(BUILT_IN, BUILT_IN, "", Kind.GAUGE, False, _keys(rng, style, 200), 200, (), 15.0)
 
 
 def _again(style: Style, metric: Metric) -> Metric:
