@@ -9,7 +9,7 @@ from typing import Any
 
 from flowgate.telemetry import Kind
 from tests.planted import documents
-from tests.planted.asks import Ask, Read, aggregated, ask, by, maybe, name_of, some
+from tests.planted.asks import Ask, Read, aggregated, ask, by, maybe, name_of, selector, some
 from tests.planted.documents import DAMAGES, File
 from tests.planted.world import BUILT_IN, World, world
 
@@ -61,7 +61,7 @@ def planted(seed: int, number: int) -> Planted:
     sent = world(rng, rng.randint(4, 12))
     draft = _Draft(rng, sent)
     for _ in range(rng.randint(1, 4)):
-        rng.choice((_board, _board, _others, _others, _chain))(draft)
+        rng.choice((_board, _board, _board, _others, _others, _others, _chain, _chain, _whole_chain))(draft)
     for part, share in PARTS:
         if rng.random() < share:
             part(draft)
@@ -124,6 +124,26 @@ def _chain(draft: _Draft) -> None:
         write = rng.choice((documents.grafana, documents.grafana_alerts, documents.perses, documents.keda))
         draft.files += write(rng, draft.number, [question], draft.mention())
     draft.reads += reads
+
+
+def _whole_chain(draft: _Draft) -> None:
+    """A rule that keeps every series: its readers say what is needed of them, and whether all is known that reads it nobody can say."""
+    rng = draft.rng
+    counters = [m for m in draft.world.metrics if m.counter]
+    if not counters:
+        return
+    metric, recorded = rng.choice(counters), f"all{draft.number}:chain:rate5m"
+    found, labels = selector(rng, metric, window="5m"), some(rng, metric)
+    rules = [{"record": recorded, "expr": f"rate({found.text.replace('$var', 'a')})"}]
+    chosen = rng.sample(sorted(metric.labels), 1)
+    summed = rng.choice([recorded, f"{recorded}{{{name_of(chosen[0])}='a'}}"])
+    matched = found.matched | (frozenset(chosen) if summed != recorded else frozenset())
+    shape = rng.randrange(4)
+    text = (summed, f"avg({summed})", by(rng, "sum", labels, summed), by(rng, "sum", labels, summed))[shape]
+    keep = metric.labels if shape == 0 else matched | (frozenset(labels) if shape > 1 else frozenset())
+    draft.files += documents.prometheus(rng, draft.number, rules)
+    draft.files += documents.grafana_alerts(rng, draft.number, [Ask(text, ())], draft.mention())
+    draft.reads.append(Read(metric.name, keep, metric.labels if shape == 1 else frozenset(), "sum", exact=False))
 
 
 def _log(draft: _Draft) -> None:
