@@ -137,24 +137,26 @@ def said(style: Style, name: str, unit: str, counter: bool) -> str:
     return base + (f"_{word}" if word else "") + ("_total" if counter else "")
 
 
-def label_said(style: Style, key: str) -> str:
-    """Labels are escaped as names are; `job` and `instance` are what Prometheus makes of the service."""
-    return IDENTIFYING.get(key) or (key if style.startswith("utf8") else key.replace(".", "_").replace("-", "_"))
+def label_said(style: Style, key: str, promoted: bool) -> str:
+    """Labels are escaped as names are; `job` and `instance` are what Prometheus makes of the service, unless it is promoted as it is."""
+    return (not promoted and IDENTIFYING.get(key)) or (key if style.startswith("utf8") else key.replace(".", "_").replace("-", "_"))
 
 
 def _keys(rng: Random, style: Style, series: int) -> tuple[Key, ...]:
     points = rng.sample(POINT_KEYS, rng.randint(2, 5))
     resources = [*rng.sample(RESOURCE_KEYS, rng.randint(0, 3)), *(k for k in IDENTIFYING if rng.random() < 0.6)]
-    made = [_key(rng, style, key, "point", series) for key in points] + [_key(rng, style, key, "resource", series) for key in resources]
+    promoted = rng.random() < 0.15
+    made = [_key(rng, label_said(style, key, promoted), key, "point", series) for key in points]
+    made += [_key(rng, label_said(style, key, promoted), key, "resource", series) for key in resources]
     if rng.random() < 0.3:  # one that follows from another, and merges nothing
         made.append(Key("follower", "follower", "point", 4, series, points[0]))
     return tuple(made)
 
 
-def _key(rng: Random, style: Style, key: str, place: Place, series: int) -> Key:
+def _key(rng: Random, said: str, key: str, place: Place, series: int) -> Key:
     distinct = rng.choice([1, 2, 5, 20, 150])
     merged = series if distinct == 1 else max(1, series // distinct)
-    return Key(key, label_said(style, key), place, distinct, merged)
+    return Key(key, said, place, distinct, merged)
 
 
 # --- what a tap would have said of it ------------------------------------------------------------------------------------------------
