@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote_plus
 
 from analyzer.references.grafana_alerts import is_rule_list, read_alerting
 from analyzer.references.loading import Loaded, load
@@ -167,9 +168,31 @@ QUERY_KEYS = frozenset(
         "totalquery",
         "error_ratio_query",
         "errorratioquery",
+        "prometheus_query",
+        "prometheusquery",
+        "promql_query",
+        "promquery",
+        "promqlexpr",
+        "match[]",
+        "metricname",
     ]
 )
 """In small letters: where documents of all kinds keep queries."""
+_FUNCTIONS = (
+    "sum|avg|min|max|count|group|stddev|stdvar|quantile|topk|bottomk|count_values|i?rate|increase|i?delta|deriv|predict_linear|absent|"
+    "absent_over_time|[a-z]+_over_time|histogram_[a-z]+|label_replace|label_join|clamp(?:_min|_max)?|round|ceil|floor|abs|sort(?:_desc)?|"
+    "scalar|vector|changes|resets"
+)
+_BEGINS = re.compile(
+    rf"[\s(\d.*/+-]*(?:(?:{_FUNCTIONS})\s*(?:(?:by|without)\s*\([^()]*\)\s*)?\(|[A-Za-z_:][\w:]*\s*\{{[^{{}}]*[=~]\s*[\"'`$])",
+    re.IGNORECASE,
+)
+_SELECTS = re.compile(r"\[\s*(?:\d+(?:ms|[smhdwy])|\$)|\{[^{}]*[=~]\s*[\"'`$]|\b(?:by|without)\s*\(", re.IGNORECASE)
+"""A text that begins as an expression, and selects or groups as PromQL alone does, is one under whatever key: `error_rate: sum(rate(…[5m]))`."""
+_API = "/api/v1/query"
+_ADDRESS = re.compile(rf"{_API}(?:_range)?\?(?:[^\s\"'?]{{0,500}}&)?query=([^&\"'\n]+)")
+_MAX_ADDRESSES = 100_000
+"""Characters of one text in which addresses are looked for."""
 _TELLING = re.compile(r"^[\s-]*[\"']?(?:expr|query|groups|panels|targets|rules|record|alert|slos|widgets)[\"']?\s*:", re.MULTILINE)
 _SHORTEST = 12
 """No shorter text holds a document."""
@@ -205,6 +228,11 @@ def _member(key: str, inner: Any, at: At) -> Iterator[Wrapped]:
         if texts:
             return
     if isinstance(inner, str):
+        if _BEGINS.match(inner) and _SELECTS.search(inner):
+            yield Loose(at, key, inner)
+            return
+        if _API in inner:  # an address asks; what stands around it may be a document still
+            yield from (Loose(at, key, unquote_plus(m[1])) for m in _ADDRESS.finditer(inner, 0, _MAX_ADDRESSES))
         must = is_called(key)
         if must or (len(inner) >= _SHORTEST and (inner.lstrip()[:1] in ("{", "[") or "\n" in inner)):
             yield Text(at.down(key, named=must), inner, must)

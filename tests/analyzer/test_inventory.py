@@ -658,3 +658,46 @@ def test_a_document_in_a_string_is_read() -> None:
     assert texts(read(Input("a.json", json.dumps(json.dumps(json.dumps(board("twice"))))))) == ["twice"]
     broken = read(Input("a.json", json.dumps(json.dumps(board("quoted"))[:-9])))
     assert any(isinstance(i, Unread) and not i.touches for d in broken.documents for i in d.found.items)
+
+
+QUERY = 'sum(rate(foo_total{a="b"}[5m])) by (x)'
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"spec_version": "1.0", "indicators": {"error_rate": QUERY}},
+        {"slos": {"availability": {"sli": {"good": QUERY, "total": QUERY}}}},
+        {"spec": {"provider": "prometheus", "params": [{"name": "query", "value": QUERY}]}},
+        {"kind": "Deployment", "metadata": {"annotations": {"metric-config.external.prometheus-query.prometheus/x": QUERY}}},
+        {"a": {"b": 'foo_total{a="b"} / 5'}},
+        {"a": {"b": "sum by (x) (foo_total)"}},
+        {"a": {"promQuery": "foo_total > 5"}},
+        {"probe": {"url": "http://p:9090/api/v1/query?time=1&query=sum%28rate%28foo_total%5B5m%5D%29%29"}},
+        {"script": "curl -s 'http://p/api/v1/query_range?query=rate(foo_total[5m])&step=60'\necho done"},
+    ],
+)
+def test_an_expression_is_one_under_whatever_key_of_a_document_that_nobody_knows(document: Json) -> None:
+    inventory = read(document)
+    assert any("foo_total" in text for text in texts(inventory))
+    assert inventory.skipped == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["SUM(A1:A3)", "count (of things)", "max (5)", "min and max by (hand)", "rate limits {a, b}", "sum", "the sum(rate(foo[5m])) of all"],
+)
+def test_words_that_only_begin_as_an_expression_are_none(text: str) -> None:
+    assert texts(read({"a": {"b": text}})) == []
+
+
+def test_what_stands_around_an_address_is_still_read() -> None:
+    text = f"see: http://p/api/v1/query?query=up{{}}\n{json.dumps(board('inner'))}"
+    rule = "# http://p/api/v1/query?query=rate(asked[5m])\ngroups:\n- name: g\n  rules:\n  - alert: a\n    expr: ruled\n"
+    assert set(texts(read({"data": {"some": rule}, "more": {"x": text}}))) >= {"rate(asked[5m])", "ruled"}
+
+
+@pytest.mark.parametrize("key", ["match[]", "metricName"])
+def test_names_under_keys_that_ask_are_protected(key: str) -> None:
+    touched = [i.touches for d in read({"a": {key: "foo_total"}}).documents for i in d.found.items if isinstance(i, Unread)]
+    assert any("foo_total" in touches for touches in touched)
