@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flowgate.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO, EXIT_USAGE, Broken, FlowgateError, Invalid, NotFound, Unreachable
+from flowgate.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, Broken, FlowgateError, Invalid, NotFound, Unreachable
 
 Json = dict[str, Any]
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Flowgate: find telemetry nobody reads.")
@@ -98,8 +98,9 @@ def tap(context: typer.Context) -> None:
 def advise(context: typer.Context) -> None:
     """Advice from segments and usage documents, with no server running."""
     from analyzer.__main__ import main as run
+    from controlplane.advice import elsewhere_json, unable
 
-    raise typer.Exit(run(context.args))
+    raise typer.Exit(run(context.args, unable, elsewhere_json))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
@@ -156,33 +157,20 @@ def sql(query: str, data: DataOption = DATA, output: OutputOption = Output.TABLE
     _print([dict(zip(columns, row, strict=True)) for row in result.fetchall()], output)
 
 
-@app.command()
-def render(base: Path, actions: Annotated[Path, typer.Option(help="JSON list of actions.")]) -> None:
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def render(context: typer.Context) -> None:
     """Prints the configuration that runs a base with some actions."""
-    from controlplane.render import render as rendered
-    from flowgate.shapes import action_from_json
+    from controlplane.configs import render_main as run
 
-    try:
-        listed: Any = json.loads(_read(actions))
-    except ValueError as error:
-        raise Invalid(f"{actions} is not JSON: {error}") from None
-    if not isinstance(listed, list) or not all(isinstance(a, dict) for a in listed):
-        raise Invalid(f"{actions} is not a JSON list of actions")
-    bundle = rendered(_read(base), [action_from_json(a, f"actions/{k}") for k, a in enumerate(listed)])
-    sys.stdout.write(bundle.files[0].body.decode())
+    raise typer.Exit(run(context.args))
 
 
-@app.command()
-def check(config: Path, output: OutputOption = Output.TABLE) -> None:
-    """Checks a Collector configuration: structure and policy, then the gateway's own binary. 1 when it is refused."""
-    from controlplane.check import check_config
-    from controlplane.collector import Collector
-    from controlplane.settings import Settings
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def check(context: typer.Context) -> None:
+    """Checks a Collector configuration, and actions on it: structure and policy, then the gateway's own binary. 1 when it is refused."""
+    from controlplane.configs import check_main as run
 
-    text = _read(config)
-    found = check_config(text) or Collector(Settings().collector).validate(text.encode())
-    _print([{"path": p.path, "message": p.message} for p in found], output)
-    raise typer.Exit(EXIT_NO if found else EXIT_DONE)
+    raise typer.Exit(run(context.args))
 
 
 class Noun(StrEnum):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from analyzer.naming import label_candidates
 from controlplane.check.catalogue import GATEWAY, Catalogue
 from controlplane.check.semantics import SINCE
-from controlplane.render import processors
+from controlplane.render import processors, unwritable
 from controlplane.render.conflicts import conflicts
 from controlplane.render.ottl import functions
 from controlplane.yaml import children
@@ -53,6 +53,9 @@ def check_actions(actions: Sequence[Action], protected: Protected, catalogue: Ca
     """Everything wrong with a set of actions, each with its place."""
     if not actions:
         return [Problem("actions", "at least one action")]
+    nameless = unwritable(actions)
+    if nameless:
+        return nameless
     needs = protected if isinstance(protected, Mapping) else {name: Need() for name in protected}
     return [
         *conflicts(actions),

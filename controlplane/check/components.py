@@ -238,9 +238,9 @@ _TAIL_SAMPLING: Fields = {
 }  # fmt: skip
 _LABELS: Fields = {"resource": Many(VALUE), "point": Many(VALUE)}
 _AGGREGATION: Fields = {
-    "interval": VALUE, "staleness": VALUE, "max_series": VALUE,
+    **_values("interval", "staleness", "max_series", "max_exemplars", "replica", "storage"),
     "rules": Many(
-        {"metrics": {"names": Many(VALUE), "prefix": VALUE, "regex": VALUE}, "drop_labels": _LABELS, "keep_labels": _LABELS, "operator": VALUE}
+        {"metrics": {"names": Many(VALUE), "prefix": VALUE, "regexp": VALUE}, "drop_labels": _LABELS, "keep_labels": _LABELS, "operator": VALUE}
     ),
 }  # fmt: skip
 _CHOSEN: Fields = {

@@ -18,7 +18,7 @@ from controlplane.render import metrics, records
 from controlplane.render.compose import TAP, add_processors, add_routes, main_pipelines, refuse_ours, set_intervals
 from controlplane.render.conflicts import conflicts
 from controlplane.render.limits import refuse_too_much
-from controlplane.render.ottl import MAX_NAME, quoted
+from controlplane.render.ottl import MAX_NAME, not_a_name, quoted
 from controlplane.render.yaml import Config, dumped, escaped
 from controlplane.yaml import children, load_config
 from flowgate.action_shapes import action_json
@@ -39,6 +39,7 @@ __all__ = [
     "processors",
     "quoted",
     "render",
+    "unwritable",
 ]
 
 FILE_NAME = "collector.yaml"
@@ -48,7 +49,9 @@ LOGS_FILTER = records.LOGS_FILTER
 
 def render(base: str, actions: Sequence[Action]) -> ConfigBundle:
     """The bundle that runs `base` with `actions` in its main pipelines. Raises `Invalid` naming what cannot be rendered."""
-    _names(actions)
+    problems = unwritable(actions)
+    if problems:
+        raise Invalid("a name cannot be written", tuple(problems))
     problems = conflicts(actions)
     if problems:
         raise Invalid("these actions cannot be carried out together", tuple(problems))
@@ -78,14 +81,10 @@ def in_order(actions: Sequence[Action]) -> list[Action]:
     return [found for _, found in sorted({json.dumps(action_json(a)): a for a in actions}.items())]
 
 
-def _names(actions: Sequence[Action]) -> None:
-    """Every text of every action can be carried, or the first that cannot is named with its place."""
-    for index, action in enumerate(actions):
-        for place, text in _texts(action_json(action), f"actions/{index}"):
-            try:
-                quoted(text)
-            except Invalid as error:
-                raise Invalid(str(error), tuple(Problem(place, p.message) for p in error.problems)) from None
+def unwritable(actions: Sequence[Action]) -> list[Problem]:
+    """Every text of an action that no configuration can hold, with its place."""
+    texts = (found for index, action in enumerate(actions) for found in _texts(action_json(action), f"actions/{index}"))
+    return [Problem(place, why) for place, text in texts if (why := not_a_name(text))]
 
 
 def _texts(value: object, path: str) -> list[tuple[str, str]]:

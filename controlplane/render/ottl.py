@@ -150,13 +150,18 @@ def number(value: float) -> str:
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
+def not_a_name(text: str) -> str | None:
+    """Why no string literal can hold a text: half a surrogate pair stands for bytes that are not UTF-8, and a name is not that long."""
+    if any(0xD800 <= ord(c) <= 0xDFFF for c in text):
+        return f"not valid UTF-8: {ascii(text)[:200]}"
+    return f"at most {MAX_NAME} characters, not {len(text)}" if len(text) > MAX_NAME else None
+
+
 def quoted(name: str) -> str:
-    """A string literal: quotes, backslashes and everything that is not printable escaped as Go does. Raises `Invalid` for what no string of
-    OTTL can hold (half a surrogate pair stands for bytes that are not UTF-8) and for names that are too long to be a name."""
-    if any(0xD800 <= ord(c) <= 0xDFFF for c in name):
-        raise Invalid("a name is not valid UTF-8", (Problem("name", ascii(name)[:200]),))
-    if len(name) > MAX_NAME:
-        raise Invalid("a name is too long", (Problem("name", f"at most {MAX_NAME} characters, not {len(name)}"),))
+    """A string literal: quotes, backslashes and everything that is not printable escaped as Go does. Raises `Invalid` for what is no name."""
+    why = not_a_name(name)
+    if why:
+        raise Invalid("a name cannot be written", (Problem("name", why),))
     return f'"{"".join(map(_escaped, name))}"'
 
 

@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_check_says_yes_no_and_where(tmp_path: Path) -> None:
     bad.write_text(BASE.read_text().replace("send_batch_max_size: 8192", "send_batch_max_size: 1"))
     run = flowgate("check", str(bad), "--output", "json")
     assert run.returncode == 1
-    assert json.loads(run.stdout)[0]["path"].startswith("processors/batch")
+    assert json.loads(run.stdout)["problems"][0]["path"].startswith("processors/batch")
     refused(flowgate("check", str(tmp_path / "none.yaml")), 3, "cannot be read")
 
 
@@ -71,13 +72,29 @@ def test_no_binary_is_exit_5(tmp_path: Path) -> None:
 def test_render_prints_the_configuration(tmp_path: Path) -> None:
     actions = tmp_path / "actions.json"
     actions.write_text('[{"type": "drop_metric", "metric": "idle"}]')
-    run = flowgate("render", str(BASE), "--actions", str(actions))
+    run = flowgate("render", "--base", str(BASE), "--actions", str(actions))
     assert run.returncode == 0
     assert 'name == \\"idle\\"' in run.stdout
     actions.write_text('[{"type": "drop_metric"}]')
-    refused(flowgate("render", str(BASE), "--actions", str(actions)), 3, "actions/0/metric")
+    refused(flowgate("render", "--base", str(BASE), "--actions", str(actions)), 3, "actions/0/metric")
     actions.write_text("[")
-    refused(flowgate("render", str(BASE), "--actions", str(actions)), 3, "JSON")
+    refused(flowgate("render", "--base", str(BASE), "--actions", str(actions)), 3, "JSON")
+
+
+def test_advice_says_how_to_do_elsewhere_what_the_gateway_cannot(tmp_path: Path) -> None:
+    store = Store(tmp_path / "segments")
+    for number in range(60):
+        store.series("calls", {"user": f"u{number}", "region": f"r{number % 3}"}, kind="sum", monotonic=True, increase=5.0)
+    for row in store.rows["points"]:
+        row["last_time"] += timedelta(seconds=59)
+    rules = {"groups": [{"name": "g", "rules": [{"alert": "Few", "expr": "sum by (region) (rate(calls_total[5m])) < 1"}]}]}
+    (tmp_path / "rules.json").write_text(json.dumps(rules))
+    run = flowgate("advise", str(store.write()), str(tmp_path / "rules.json"), "--output", "json", "--quiet")
+    assert run.returncode == 0, run.stderr
+    told = json.loads(run.stdout)
+    unable = [f["id"] for f in told["findings"] if f["unable"] and f["action"]["type"] == "aggregate_labels"]
+    assert [e["finding"] for e in told["elsewhere"]] == unable != []
+    assert {"python", "java", "go"} <= {way["language"] for way in told["elsewhere"][0]["ways"]}
 
 
 @pytest.mark.parametrize("setting", ["FLOWGATE_API_LISTEN", "FLOWGATE_OPAMP_LISTEN"])
