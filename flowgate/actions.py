@@ -7,7 +7,8 @@ anything but nothing, and only the renderer decides how it is written.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from flowgate.telemetry import Signal
@@ -309,3 +310,24 @@ TraceAction = DropSpans | SampleTraces
 AnyAction = TrimAttribute | Redact | Route | SetInterval
 Action = MetricAction | LogAction | TraceAction | AnyAction
 """A new type changes the JSON shape (`flowgate.action_shapes`), the schema, the renderer, the check and the preview together."""
+
+
+def merged(actions: Sequence[Action]) -> tuple[Action, ...]:
+    """The same actions with one `AggregateLabels` a metric, operator and interval, which takes away the labels of all of them, in the place of
+    the first. Where operator or interval differ they stay apart, and the check refuses them: no single series could be both."""
+    labels: dict[Aggregation, dict[Label, None]] = {}
+    for action in actions:
+        if isinstance(action, AggregateLabels):
+            labels.setdefault(_aggregation(action), {}).update(dict.fromkeys(action.labels))
+    return tuple(dict.fromkeys(_whole(action, labels) for action in actions))
+
+
+Aggregation = tuple[str, Merge, float]
+
+
+def _aggregation(action: AggregateLabels) -> Aggregation:
+    return action.metric, action.operator, action.interval_seconds
+
+
+def _whole(action: Action, labels: Mapping[Aggregation, Iterable[Label]]) -> Action:
+    return replace(action, labels=tuple(sorted(labels[_aggregation(action)]))) if isinstance(action, AggregateLabels) else action

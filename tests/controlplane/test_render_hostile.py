@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from controlplane.render import render
+from controlplane.render.ottl import call
+from controlplane.render.preview import Point
+from controlplane.yaml import load_config
 from flowgate.actions import Action, DropLogs, DropMetric, DropPoints, DropPrefix, DropSpans, Label, Match, Rename
 from flowgate.errors import Invalid
 from tests.controlplane.hostile import HAND_MADE, NOT_TEXT, distinct_names
@@ -43,14 +48,27 @@ def expanded(name: str) -> str:
 
 def survivors(binary: Path, actions: Sequence[Action], names: Iterable[str]) -> list[str]:
     with Gateway(binary, render(BASE, actions).files[0].body, **environment()) as gateway:
-        return [metric.metric for out in gateway.through("metrics", gauges(names)) for metric, _ in items(out)]
+        return [item.metric for out in gateway.through("metrics", gauges(names)) for item, _ in items(out) if isinstance(item, Point)]
+
+
+def conditions(body: bytes) -> int:
+    """How many conditions a YAML reader finds, in a configuration that has nothing beside the base's and one filter."""
+    config, base = load_config(body.decode()), load_config(BASE)
+    assert set(config) - set(base) <= {"processors"}
+    assert {**config, "processors": None, "service": None} == {**base, "processors": None, "service": None}
+    (found,) = config["processors"].values()
+    assert set(found) == {"error_mode", "metrics"}
+    assert set(found["metrics"]) == {"metric"}
+    return len(found["metrics"]["metric"])
 
 
 def judge(binary: Path, names: Sequence[str]) -> None:
-    """Half of the names are dropped; the others, what they would expand to, and bystanders must stay, all of them and once."""
+    """Half of the names are dropped by a condition each; the others, what they would expand to, and bystanders must stay, all and once."""
     dropped = set(names[::2])
     sent = list(dict.fromkeys([*names, *map(expanded, names), *BYSTANDERS]))
-    left = survivors(binary, [DropMetric(n) for n in dropped], sent)
+    actions = [DropMetric(n) for n in dropped]
+    assert conditions(render(BASE, actions).files[0].body) == len(dropped)
+    left = survivors(binary, actions, sent)
     wanted = [n for n in sent if n not in dropped]
     assert sorted(left) == sorted(wanted), (set(left) ^ set(wanted), len(left))
 
@@ -63,6 +81,29 @@ def test_there_are_two_hundred_hand_made_names() -> None:
 @pytest.mark.parametrize("first", [0, 1])
 def test_each_hand_made_name_is_matched_and_nothing_else(collector: Path, first: int) -> None:
     judge(collector, HAND_MADE[first:])
+
+
+PLANTED = {
+    "a dollar that is not doubled": ("controlplane.render.yaml.escaped", lambda text: text),
+    "a dollar that is doubled only where it is seen to expand": (
+        "controlplane.render.yaml.escaped",
+        lambda text: text.replace("${", "$${"),
+    ),
+    "a quote that is not escaped": ("controlplane.render.ottl._ESCAPES", {"\\": "\\\\"}),
+    "a backslash that is not escaped": ("controlplane.render.ottl._ESCAPES", {'"': '\\"'}),
+    "a name that is trimmed": ("controlplane.render.ottl.quoted", lambda name: f"{json.dumps(name.strip() or name, ensure_ascii=False)}"),
+    "a name as a prefix": ("controlplane.render.metrics.eq", lambda left, name: call("HasPrefix", left, name)),
+}
+
+
+@pytest.mark.binary
+@pytest.mark.parametrize("bug", PLANTED)
+def test_a_bug_that_is_planted_is_found(collector: Path, monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
+    """By the hand-made names, and by as many random ones as a batch of CI has: else the tests above and below could not fail."""
+    monkeypatch.setattr(*PLANTED[bug])
+    for names in (HAND_MADE, distinct_names(random.Random(7), BATCH)):
+        with pytest.raises((AssertionError, Invalid)):
+            judge(collector, names)
 
 
 @pytest.mark.parametrize("name", NOT_TEXT, ids=ascii)
@@ -116,9 +157,13 @@ def test_hostile_keys_values_and_services_are_matched_and_nothing_else(collector
             made.scope_metrics.add().metrics.add(name="m").gauge.data_points.add(as_int=1).attributes.extend(pairs(dict(point)))
     with Gateway(collector, render(BASE, actions).files[0].body, **environment()) as gateway:
         left = [i for out in gateway.through("metrics", request) for i, _ in items(out)]
-    gone = [i for i, _ in items(request) if i not in left]
+    gone = [i for i, _ in items(request) if i not in left and isinstance(i, Point)]
     assert len(gone) == 2 * len(wanted[:100])
     assert {next(iter({**i.resource, **i.attributes}.values())) for i in gone} == set(wanted[:100])
+
+
+def services(*requests: Any) -> list[str]:
+    return [str(item.resource["service.name"]) for request in requests for item, _ in items(request)]
 
 
 @pytest.mark.binary
@@ -135,8 +180,8 @@ def test_hostile_services_and_span_names_are_matched_and_nothing_else(collector:
     actions = [a for n in wanted for a in (DropLogs(n, 8), DropSpans(n, n))]
     with Gateway(collector, render(BASE, actions).files[0].body, **environment()) as gateway:
         for signal, request in (("logs", logs), ("traces", traces)):
-            left = [i.resource["service.name"] for out in gateway.through(signal, request) for i, _ in items(out)]
-            assert sorted(left) == sorted(i.resource["service.name"] for i, _ in items(request) if i.resource["service.name"] not in wanted)
+            left = services(*gateway.through(signal, request))
+            assert sorted(left) == sorted(s for s in services(request) if s not in wanted)
 
 
 @pytest.mark.binary

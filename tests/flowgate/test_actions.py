@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,10 +29,11 @@ from flowgate.actions import (
     SampleTraces,
     SetInterval,
     TrimAttribute,
+    merged,
 )
 from flowgate.errors import Invalid
 from flowgate.telemetry import Signal
-from tests.actions import EXAMPLES, NODE, POD, any_action
+from tests.actions import EXAMPLES, HOST, NODE, POD, any_action
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "action.json").read_text())
 valid = Draft202012Validator(SCHEMA)
@@ -72,7 +75,7 @@ def test_whatever_one_field_becomes_code_and_schema_refuse_the_same_types(action
 
 @pytest.mark.parametrize("action", EXAMPLES, ids=lambda a: a.type)
 def test_every_field_is_needed_and_no_other_is_known(action: Action) -> None:
-    found = action_json(action)
+    found: dict[str, Any] = action_json(action)
     for field in set(found) - {"type"}:
         short = {k: v for k, v in found.items() if k != field}
         with pytest.raises(Invalid) as refusal:
@@ -152,3 +155,40 @@ def test_what_buckets_lose_is_what_is_not_kept() -> None:
 def test_every_action_says_what_it_does() -> None:
     for action in EXAMPLES:
         assert getattr(actions, type(action).__name__).__doc__
+
+
+# --- several that are one ------------------------------------------------------------------------------------------------------------
+
+
+def aggregates(listed: Sequence[Action]) -> list[AggregateLabels]:
+    return [a for a in listed if isinstance(a, AggregateLabels)]
+
+
+def test_labels_of_one_metric_are_taken_away_by_one_action() -> None:
+    pod, node, other = (AggregateLabels("m", labels, "sum", 60.0) for labels in ((POD,), (NODE, POD), (HOST,)))
+    listed = [DropMetric("a"), pod, DropMetric("b"), node, replace(other, metric="n")]
+    assert merged(listed) == (DropMetric("a"), AggregateLabels("m", (NODE, POD), "sum", 60.0), DropMetric("b"), replace(other, metric="n"))
+
+
+@pytest.mark.parametrize("other", [AggregateLabels("m", (NODE,), "max", 60.0), AggregateLabels("m", (NODE,), "sum", 30.0)])
+def test_what_differs_in_operator_or_interval_stays_apart(other: AggregateLabels) -> None:
+    listed = (AggregateLabels("m", (POD,), "sum", 60.0), other)
+    assert merged(listed) == listed
+
+
+few = any_action(st.sampled_from(["m", "n"])).map(
+    lambda a: replace(a, interval_seconds=60.0 if a.interval_seconds < 900 else 30.0) if isinstance(a, AggregateLabels) else a
+)
+
+
+@given(st.lists(few, max_size=12))
+def test_merging_loses_no_label_and_no_other_action(listed: list[Action]) -> None:
+    found = merged(listed)
+    taken: dict[tuple[str, str, float], set[Label]] = {}
+    for action in aggregates(listed):
+        taken.setdefault((action.metric, action.operator, action.interval_seconds), set()).update(action.labels)
+    assert {(a.metric, a.operator, a.interval_seconds): set(a.labels) for a in aggregates(found)} == taken
+    assert len(aggregates(found)) == len(taken)
+    others = (a for a in listed if not isinstance(a, AggregateLabels))
+    assert [a for a in found if not isinstance(a, AggregateLabels)] == list(dict.fromkeys(others))
+    assert merged(found) == found
