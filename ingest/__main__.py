@@ -33,16 +33,18 @@ from ingest.direct import connections
 from ingest.engine import Library
 from ingest.otlp import Decoder, Limits
 from ingest.patience import patiently
-from ingest.pressure import Pressure, fitting
+from ingest.pressure import ROW_BYTES, Pressure, fitting
 from ingest.redaction import FileRules
 from ingest.segments import SegmentStore
-from ingest.server import IDLE_SECONDS, Guarded, Tap, compactor, grpc_server, http_app, new_calls, ticker
+from ingest.server import IDLE_SECONDS, Guarded, Tap, compactor, grpc_server, http_app, new_calls, ticker, watcher
 from ingest.tap import MAX_ROWS, Buffer, Settings
 from ingest.tokens import FileTokens
 from ingest.workers import MOST_WORKERS, Keeper, Team, die_with_parent, folder_of, left_over, usual_workers
 
 PORT_SECONDS, LOCK_SECONDS = 3.0, 10.0
 """What a tap that was killed leaves to its workers is free again within: they let go of the ports at once, of the store once they have drained."""
+STORE_SHARE = 4
+"""Of the memory, what the store may have for what does not fit into its usual bound."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
@@ -101,12 +103,12 @@ def run(settings: TapSettings) -> int:
     keep_memory()
     key, team = hash_key(settings.data), _team(settings)
     sock = _listen(settings.http, "OTLP/HTTP", shared=team is not None)
-    opened = partial(SegmentStore.open, bucket_seconds=settings.bucket_seconds, patience=LOCK_SECONDS)
+    memory = settings.memory_bytes // settings.workers
+    opened = partial(SegmentStore.open, bucket_seconds=settings.bucket_seconds, patience=LOCK_SECONDS, most_memory=memory // STORE_SHARE)
     store = opened(folder_of(settings.data, settings.worker or 0))
     others = [] if settings.worker else [opened(f) for f in left_over(settings.data, settings.workers)]
-    memory = settings.memory_bytes // settings.workers
     limits = Limits(past_seconds=round(settings.retention_hours * 3600))
-    bounds = Settings(bucket_seconds=settings.bucket_seconds, max_rows=fitting(MAX_ROWS, memory))
+    bounds = Settings(bucket_seconds=settings.bucket_seconds, max_rows=fitting(MAX_ROWS, memory, ROW_BYTES))
     tap = Tap(
         Library(Decoder(key, limits), Buffer(bounds)),
         store,
@@ -125,7 +127,8 @@ def run(settings: TapSettings) -> int:
     stop = threading.Event()
     clock = threading.Thread(target=ticker, args=(tap, settings.seal_seconds, stop), name="seal")
     merger = threading.Thread(target=compactor, args=(tap, settings.seal_seconds, stop), name="merge")
-    for thread in (clock, merger):
+    guard = threading.Thread(target=watcher, args=(tap, stop), name="memory")
+    for thread in (clock, merger, guard):
         thread.start()
     tap.publish()  # before it takes its first connection, so that no other worker misses it then
     if settings.compiled:
@@ -137,7 +140,7 @@ def run(settings: TapSettings) -> int:
         stop.set()
         for one in (store, *others):
             one.end()
-        for thread in (clock, merger):
+        for thread in (clock, merger, guard):
             thread.join()
         for one in (store, *others):
             one.close()

@@ -14,13 +14,19 @@ WRITE_SECONDS = 10.0
 ROOM = 4
 """The tap refuses when a quarter of its memory is left: what it has taken by then still has to be written."""
 SHRINK_SECONDS = 10.0
+HURRY_SECONDS = 4.0
+"""Twice what is not yet written at full load: from then on writing is no longer behind requests, or those that are refused would keep it from ever ending."""
+MEASURED_SECONDS = 0.25
+"""Memory is measured so often, whatever is being written: at full load the tap takes some 100 MiB in that time."""
 SERIES_BYTES = 2048
-"""Of memory for each series that is kept, and for each row that waits: a third of it is what they take at rest, the rest what writing them takes."""
+"""Of memory for each series that is kept: a third of it is what it takes at rest, the rest what forgetting half of them takes."""
+ROW_BYTES = 4096
+"""Of memory for each row that waits: a new series takes some 350 bytes in tables, as much again in those that double, in columns and in staging."""
 
 
-def fitting(wanted: int, most_bytes: int) -> int:
-    """So many series or rows of those wanted fit into the memory."""
-    return min(wanted, most_bytes // SERIES_BYTES)
+def fitting(wanted: int, most_bytes: int, each: int = SERIES_BYTES) -> int:
+    """So many series, or rows, of those wanted fit into the memory."""
+    return min(wanted, most_bytes // each)
 
 
 def resident_bytes() -> int:
@@ -36,7 +42,7 @@ def trim() -> None:
 
 @dataclass(slots=True)
 class Pressure:
-    """Asked before each body, told around each write, measured every second."""
+    """Asked before each body, told around each write, measured all the while."""
 
     clock: Callable[[], float]
     most_bytes: int | None = None

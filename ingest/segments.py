@@ -127,18 +127,21 @@ class SegmentStore:
     _too_large: set[str] = field(default_factory=set[str])
     """Segments of a run whose merging does not fit into memory."""
     _ends: bool = False
+    _most: int = 0
+    """Bytes of DuckDB's for what cannot do with `SOFT_MEMORY`; 0: those of the machine."""
 
     @classmethod
-    def open(cls, root: Path, bucket_seconds: int, patience: float = 0.0) -> SegmentStore:
+    def open(cls, root: Path, bucket_seconds: int, patience: float = 0.0, most_memory: int = 0) -> SegmentStore:
         """Opens or makes the store, removes half-written segments and seals what a killed tap had staged. Raises `Broken`.
 
-        `patience`: seconds that another process, which may be ending, has to let go of it.
+        `patience`: seconds that another process, which may be ending, has to let go of it. `most_memory`: bytes of DuckDB's for what cannot do
+        with `SOFT_MEMORY`; 0: as many as the machine has.
         """
         try:
             root.mkdir(parents=True, exist_ok=True)
             staging = patiently(lambda: _staging(root / "staging.duckdb"), duckdb.IOException, _is_locked, patience)
             _remove_temporary(root)  # of a tap that was killed, not of one that is still writing
-            store = cls(root, bucket_seconds, staging, _reading(root))
+            store = cls(root, bucket_seconds, staging, _reading(root), _most=most_memory)
             store._take_stock()
             store._recover()
             store._write_manifest()
@@ -222,18 +225,26 @@ class SegmentStore:
         self._merging.close()
 
     def _roomy(self, db: duckdb.DuckDBPyConnection, work: Callable[[], _T]) -> _T:
-        """Runs `work` within `SOFT_MEMORY`. What cannot be sealed with it, millions of series, has what it needs for once; merging can wait."""
+        """Runs `work` within `SOFT_MEMORY`. What cannot be sealed with it, millions of series, has the tap's share for once; merging can wait."""
         try:
             return work()
         except duckdb.OutOfMemoryException:
             if db is self._merging:
                 raise
-            self._db.execute(f"SET memory_limit = '{_most_memory()}'")
-            try:
-                return work()
-            finally:
-                with contextlib.suppress(duckdb.Error):  # it cannot give back so much at once: the next time it may
-                    self._db.execute(f"SET memory_limit = '{SOFT_MEMORY}'")
+        try:
+            return self._with_memory(f"{self._most // 1000}KB" if self._most else _most_memory(), work)
+        except duckdb.OutOfMemoryException:
+            if not self._most:
+                raise
+        return self._with_memory(_most_memory(), work)  # one row may be as large as a body: what was promised goes before the bound
+
+    def _with_memory(self, most: str, work: Callable[[], _T]) -> _T:
+        self._db.execute(f"SET memory_limit = '{most}'")
+        try:
+            return work()
+        finally:
+            with contextlib.suppress(duckdb.Error):  # it cannot give back so much at once: the next time it may
+                self._db.execute(f"SET memory_limit = '{SOFT_MEMORY}'")
 
     # --- staging ---
 

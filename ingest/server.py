@@ -36,7 +36,7 @@ from ingest.calls import MAX_CALLS, MAX_STREAMS, Calls
 from ingest.columns import Staged
 from ingest.engine import Engine
 from ingest.otlp import Body, Encoding, Malformed, parse
-from ingest.pressure import Pressure
+from ingest.pressure import HURRY_SECONDS, MEASURED_SECONDS, Pressure
 from ingest.redaction import FileRules, redacted
 from ingest.segments import SegmentStore
 from ingest.tap import Kept, Source, Totals
@@ -209,8 +209,12 @@ class Tap:
         except Broken as error:
             self.broken = str(error)
 
+    def is_behind(self) -> bool:
+        """Whether what was counted waits too long to be written, or too much of it does."""
+        return self.pressure.crowded or time.monotonic() - self._written > HURRY_SECONDS
+
     def relieve(self) -> None:
-        """Keeps within the memory that it was given; called every second."""
+        """Keeps within the memory that it was given; called all the while, also while something is being written."""
         if self.pressure.measure():
             with self._lock:
                 self.engine.shrink()
@@ -258,12 +262,12 @@ def _step_back(nice: int) -> None:
 def ticker(tap: Tap, seal_seconds: float, stop: threading.Event) -> None:
     """Flushes every second and seals every `seal_seconds`, until `stop`; then once more. On a busy core, requests go first.
 
-    Only the writing steps back. Taking what was counted holds the lock that requests wait for: at a lower priority, on a machine that others
+    Only the writing steps back, until it falls behind: what is refused costs time too, and no priority can be raised again. Taking what was counted holds the lock that requests wait for: at a lower priority, on a machine that others
     keep busy, it would hold it for seconds.
     """
     try:
-        with ThreadPoolExecutor(1, "write", _step_back, (LOWER_PRIORITY,)) as writer:
-            tap.behind = lambda work: writer.submit(work).result()
+        with ThreadPoolExecutor(1, "write", _step_back, (LOWER_PRIORITY,)) as writer, ThreadPoolExecutor(1, "hurry") as hurrying:
+            tap.behind = lambda work: (hurrying if tap.is_behind() else writer).submit(work).result()
             try:
                 _tick(tap, seal_seconds, stop)
             finally:
@@ -280,6 +284,12 @@ def compactor(tap: Tap, seconds: float, stop: threading.Event) -> None:
         tap.compact()
 
 
+def watcher(tap: Tap, stop: threading.Event) -> None:
+    """Keeps the tap within its memory, until `stop`."""
+    while not stop.wait(MEASURED_SECONDS):
+        tap.relieve()
+
+
 def _tick(tap: Tap, seal_seconds: float, stop: threading.Event) -> None:
     sealed = time.monotonic()
     while not stop.wait(FLUSH_SECONDS):
@@ -288,7 +298,6 @@ def _tick(tap: Tap, seal_seconds: float, stop: threading.Event) -> None:
             sealed = time.monotonic()
         else:
             tap.flush()
-        tap.relieve()
         tap.publish()
     tap.seal()
 

@@ -23,8 +23,9 @@ from flowgate.ports import Identity
 from flowgate.telemetry import Side, Signal
 from ingest.engine import Library
 from ingest.otlp import Decoder
+from ingest.pressure import HURRY_SECONDS, Pressure
 from ingest.segments import SegmentStore
-from ingest.server import LOWER_PRIORITY, Tap, compactor, grpc_server, http_app, ticker
+from ingest.server import LOWER_PRIORITY, Tap, compactor, grpc_server, http_app, ticker, watcher
 from ingest.tap import Buffer, Settings, Source
 from ingest.tokens import FileTokens
 from tests.ingest.otlp_bodies import gauge
@@ -128,6 +129,32 @@ def test_what_seals_does_not_merge_and_what_merges_waits_for_memory(tmp_path: Pa
     assert len(merged) == 1
 
 
+def test_what_waits_too_long_to_be_written_is_behind(tmp_path: Path) -> None:
+    made = tap(tmp_path)
+    made.flush()
+    assert not made.is_behind()
+    made._written -= HURRY_SECONDS + 0.1
+    assert made.is_behind()
+
+
+def test_memory_is_looked_after_while_something_is_being_written(tmp_path: Path) -> None:
+    """A write may take ten seconds, and the tap a gigabyte in that time."""
+    made, stop, asked = tap(tmp_path), threading.Event(), threading.Event()
+
+    def resident() -> int:
+        asked.set()
+        return 1000
+
+    made.pressure = Pressure(time.monotonic, 1000, resident, lambda: None)
+    guard = threading.Thread(target=watcher, args=(made, stop))
+    with made._store_lock, made.pressure.writing():
+        guard.start()
+        assert asked.wait(30)
+        stop.set()
+        guard.join(30)
+        assert made.pressure.refusal() == "the tap is at its memory limit"
+
+
 def test_only_the_writing_steps_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What holds the lock that requests wait for has their priority: a machine that others keep busy would else have it hold that for seconds."""
     made, nice = tap(tmp_path), dict[str, int]()
@@ -147,5 +174,10 @@ def test_only_the_writing_steps_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
     stop.set()
     ticker(made, 3600, stop)
     assert nice == {"drain": own, "stage": own + LOWER_PRIORITY, "seal": own + LOWER_PRIORITY}
+    made.pressure.crowded = True  # too much waits to be written: what is refused must not keep it from that
+    ticker(made, 3600, stop)
+    assert nice == {"drain": own, "stage": own, "seal": own}
+    made.pressure.crowded = False
+    nice.clear()
     made.flush()  # nobody's thread is left: whoever asks does it
     assert nice["stage"] == own

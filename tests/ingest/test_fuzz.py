@@ -38,9 +38,9 @@ def test_the_scanner_and_the_library_agree_on_mutants(which: str) -> None:
         pair = Pair(limits=limits)
         for _ in range(BATCH):
             signal, body = mutant(dice)
-            began = time.perf_counter()
+            began = time.thread_time()  # of its own: others of the machine are not its fault
             kept = pair.feed(signal, body)
-            assert time.perf_counter() - began < SLOWEST, f"seed {seed}: a body of {len(body)} bytes took too long"
+            assert time.thread_time() - began < SLOWEST, f"seed {seed}: a body of {len(body)} bytes took too long"
             accepted += kept is not None
             refused += kept is None
         pair.compare()

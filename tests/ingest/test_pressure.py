@@ -16,7 +16,7 @@ from flowgate.ports import Identity
 from flowgate.telemetry import Side, Signal
 from ingest.engine import Library
 from ingest.otlp import Decoder
-from ingest.pressure import SERIES_BYTES, SHRINK_SECONDS, WRITE_SECONDS, Pressure, fitting, resident_bytes
+from ingest.pressure import ROW_BYTES, SERIES_BYTES, SHRINK_SECONDS, WRITE_SECONDS, Pressure, fitting, resident_bytes
 from ingest.segments import SegmentStore
 from ingest.server import Tap, ticker
 from ingest.tap import Buffer, Source
@@ -96,6 +96,11 @@ def test_without_a_bound_memory_is_never_short() -> None:
 @pytest.mark.parametrize(("most", "fits"), [(0, 0), (999 * SERIES_BYTES, 999), (10**15, 2_000_000)])
 def test_no_more_series_are_kept_than_fit(most: int, fits: int) -> None:
     assert fitting(2_000_000, most) == fits
+
+
+def test_a_row_that_waits_takes_more_than_a_series_that_is_kept() -> None:
+    """With 2 GiB, what three times its capacity brought together took 2.5 while as many rows might wait as series are kept."""
+    assert fitting(2_000_000, 2 * 2**30, ROW_BYTES) == 524_288 < fitting(2_000_000, 2 * 2**30)
 
 
 def test_this_process_has_a_size() -> None:

@@ -57,12 +57,22 @@ def test_a_segment_holds_the_columns_of_the_contract(store: SegmentStore) -> Non
     }  # fmt: skip
 
 
-def test_what_needs_more_memory_than_usual_has_it_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DuckDB's own bound is no reason to lose a segment: with 3 MB, 200,000 series cannot be staged or sealed, and are."""
+@pytest.mark.parametrize(("share", "given"), [(0, {"all"}), (10**9, {"1000000KB"}), (10**6, {"1000KB", "all"})])
+def test_what_needs_more_memory_than_usual_has_it_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: int, given: set[str]
+) -> None:
+    """DuckDB's own bound is no reason to lose a segment: with 3 MB, 200,000 series cannot be staged or sealed, and are. The tap's share goes first."""
     monkeypatch.setattr(segments, "SOFT_MEMORY", "3MB")
-    roomy = SegmentStore.open(tmp_path / "s", 5)
-    asked: list[str] = []
-    within = SegmentStore._roomy
+    monkeypatch.setattr(segments, "_most_memory", lambda: "all")
+    roomy = SegmentStore.open(tmp_path / "s", 5, most_memory=share)
+    asked, had = list[str](), set[str]()
+    within, giving = SegmentStore._roomy, SegmentStore._with_memory
+
+    def gave(store: SegmentStore, most: str, work: Any) -> Any:
+        had.add(most)
+        return giving(store, "8GB" if most == "all" else most, work)
+
+    monkeypatch.setattr(SegmentStore, "_with_memory", gave)
 
     def watched(store: SegmentStore, db: Any, work: Any) -> Any:
         done = within(store, db, work)
@@ -78,6 +88,7 @@ def test_what_needs_more_memory_than_usual_has_it_for_once(tmp_path: Path, monke
     roomy.close()
     assert segment.rows["points"] == len(ids)
     assert "2.8 MiB" in asked, "the bound holds again afterwards"
+    assert had == given
 
 
 def test_a_series_that_was_named_twice_is_one_in_the_segment(store: SegmentStore) -> None:
