@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from controlplane.collector import Collector
 from controlplane.ports import DEFAULT_DESTINATION, Active, Analysis, BookRevision, ControlStore, Json, ReadSource, SavingRecord, UnitOfWork
 from controlplane.render import render
 from controlplane.sources import LiveSources
-from flowgate.actions import Action
+from flowgate.actions import Action, merged
 from flowgate.advice import BlindSpot, Executed, Policy, Usage, Waiver
 from flowgate.errors import Conflict, Invalid, NotFound, Problem
 from flowgate.fleet import ConfigBundle, Deployment, DeploymentState, Gateway, GatewayReport, Group, TemplateVersion
@@ -127,7 +128,7 @@ class Checked:
 
 def check(tools: Tools, base: str, actions: Sequence[Action]) -> Checked:
     """Render → structural check → the gateway's binary, which is asked only about what passed the first."""
-    bundle = render(base, actions)  # of the wrong shape: `Invalid`, with the places
+    bundle = render(base, merged(actions))  # of the wrong shape: `Invalid`, with the places
     structural = (*check_config(base), *check_config(bundle.files[0].body.decode()))
     if structural:
         return Checked(bundle, tuple(dict.fromkeys(structural)), None)
@@ -140,6 +141,40 @@ def checked(tools: Tools, base: str, actions: Sequence[Action]) -> ConfigBundle:
     if result.problems:
         raise Invalid("the configuration is refused", result.problems)
     return result.bundle
+
+
+def actions_in(listed: Sequence[Mapping[str, object]]) -> tuple[Action, ...]:
+    """Raises `Invalid` with the place of what is no action."""
+    return tuple(action_from_json(value, f"actions/{k}") for k, value in enumerate(listed))
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A bundle, and what it changes in the configuration that the base is without actions."""
+
+    bundle: ConfigBundle
+    diff: str
+
+
+def render_for(tools: Tools, org: OrgId, group: str, actions: Sequence[Action]) -> Rendered:
+    """What a group's base becomes with these actions; nothing is asked, kept or offered."""
+    with tools.store.begin() as work:
+        base = work.group(org, GroupId(group))[0].base_config
+    bundle = render(base, actions)
+    before, after = (b.files[0].body.decode().splitlines(keepends=True) for b in (render(base, ()), bundle))
+    return Rendered(bundle, "".join(unified_diff(before, after, "base", "rendered")))
+
+
+def check_for(tools: Tools, org: OrgId, group: str, actions: Sequence[Action]) -> Checked:
+    """Actions on a group's base, held against what the newest analysis says is read; offers nothing. Raises `Invalid` with the places where
+    the actions themselves are refused."""
+    with tools.store.begin() as work:
+        base = work.group(org, GroupId(group))[0].base_config
+        newest = next((a.result for a in work.analyses(org) if a.result is not None), None)
+    problems = check_actions(actions, {} if newest is None else protected_of(newest))
+    if problems:
+        raise Invalid("these actions are refused", tuple(problems))
+    return check(tools, base, actions)
 
 
 # --- usage and prices --------------------------------------------------------------------------------------------------------------
@@ -447,7 +482,7 @@ def create_template_version(tools: Tools, org: OrgId, asked: Accepted, by: str) 
         waiver = _waiver(work, tools, org, template, asked.waiver)
         _policy(tools.policy, analysis, waiver)
         actions = _accepted(result, asked.recommendations)
-        problems = [*check_actions(actions, protected_of(result)), *_no_longer_advised(work, org, actions, tools.now())]
+        problems = [*check_actions(merged(actions), protected_of(result)), *_no_longer_advised(work, org, actions, tools.now())]
         if problems:
             raise Invalid("these actions are refused", tuple(problems))
         number = 1 + max((v.version for v in work.template_versions(org) if v.template == template), default=0)

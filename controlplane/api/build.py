@@ -27,6 +27,8 @@ from flowgate.telemetry import Side, Window
 
 MAX_DOCUMENT = 5 * 2**20
 MAX_PATH = 512
+MAX_ACTIONS = 5_000
+"""More than any configuration can carry out (2,000 conditions); each that is refused is named."""
 
 
 def current(request: Request, authorization: Annotated[str | None, Header()] = None) -> Principal:
@@ -118,6 +120,12 @@ class CheckIn(Body):
     group: str = "default"
 
 
+class ActionsIn(CheckIn):
+    """Actions as in `docs/schemas/action.json`, on a group's base configuration."""
+
+    actions: list[dict[str, Any]] = Field(max_length=MAX_ACTIONS)
+
+
 class NewDeployment(Body):
     template: str
     version: int = Field(ge=1, le=2**31)
@@ -151,7 +159,7 @@ def build(tools: Tools, run: Run, pushed: Pushed, fetch: Fetches) -> FastAPI:
     app.state.tools = tools
     for router in (
         _gateways(tools), _groups(tools, pushed), _usage(tools), _prices(tools), _sources(tools, fetch), _analyses(tools, run),
-        _templates(tools), _deployments(tools, pushed), _savings(tools),
+        _templates(tools), _configs(tools), _deployments(tools, pushed), _savings(tools),
     ):  # fmt: skip
         app.include_router(router, prefix="/api/v1")
     app.include_router(_health(tools))
@@ -464,16 +472,36 @@ def _templates(tools: Tools) -> APIRouter:
     @router.post("/templates/{name}/versions/{version}/check")
     def check_template_version(name: str, version: int, body: CheckIn, me: Me) -> Json:
         """Renders the version for a group and asks the gateway's binary; offers nothing."""
-        result = handlers.check_template(tools, me.org, name, _small(version), body.group)
-        return {
-            "ok": not result.problems,
-            "problems": [{"path": p.path, "message": p.message} for p in result.problems],
-            "config": result.bundle.files[0].body.decode(),
-            "config_hash": result.bundle.hash.hex(),
-            "validated_by": result.validated_by,
-        }
+        return _checked_json(handlers.check_template(tools, me.org, name, _small(version), body.group))
 
     return router
+
+
+def _configs(tools: Tools) -> APIRouter:
+    router = APIRouter(tags=["configurations"])
+
+    @router.post("/render")
+    def render_actions(body: ActionsIn, me: Me) -> Json:
+        """What a group's base configuration becomes with these actions, and the difference. Offers nothing."""
+        made = handlers.render_for(tools, me.org, body.group, handlers.actions_in(body.actions))
+        return {"config": made.bundle.files[0].body.decode(), "config_hash": made.bundle.hash.hex(), "diff": made.diff}
+
+    @router.post("/check")
+    def check_actions(body: ActionsIn, me: Me) -> Json:
+        """Judges actions against what the newest analysis says is read, then renders them for a group and asks the gateway's binary."""
+        return _checked_json(handlers.check_for(tools, me.org, body.group, handlers.actions_in(body.actions)))
+
+    return router
+
+
+def _checked_json(result: handlers.Checked) -> Json:
+    return {
+        "ok": not result.problems,
+        "problems": [{"path": p.path, "message": p.message} for p in result.problems],
+        "config": result.bundle.files[0].body.decode(),
+        "config_hash": result.bundle.hash.hex(),
+        "validated_by": result.validated_by,
+    }
 
 
 def _small(version: int) -> int:

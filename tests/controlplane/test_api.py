@@ -15,7 +15,8 @@ from fastapi.testclient import TestClient
 from controlplane import auth
 from controlplane.api.document import document
 from controlplane.app import ControlPlane, wire
-from controlplane.handlers import desired
+from controlplane.handlers import actions_in, desired
+from controlplane.render import render
 from controlplane.settings import Settings
 from controlplane.store import SqlStore
 from flowgate.errors import Broken
@@ -241,6 +242,47 @@ def test_a_saving_that_cannot_be_told_says_why(api: Api) -> None:
     assert api.get("/savings")["items"] == [saving]
 
 
+def test_actions_are_rendered_and_checked_as_they_are_on_the_command_line(api: Api) -> None:
+    api.analysis()
+    asked = {
+        "actions": [{"type": "drop_metric", "metric": "idle_metric"}, {"type": "drop_logs", "service": "cart", "max_severity_number": 5}]
+    }
+    made, checked = api.post("/render", asked, 200), api.post("/check", asked, 200)
+    base = api.http.get("/api/v1/groups/default/base-config").text
+    bundle = render(base, actions_in(asked["actions"]))
+    assert made["config"] == checked["config"] == bundle.files[0].body.decode()
+    assert made["config_hash"] == checked["config_hash"] == bundle.hash.hex()
+    assert (checked["ok"], checked["validated_by"]) == (True, "flowgate-collector version 0.149.0")
+    added = [line for line in made["diff"].splitlines() if line.startswith(("+", "-"))]
+    assert len(added) > 5
+    assert not [line for line in added if line.startswith("-") and line != "--- base"]
+    assert api.get("/deployments")["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("action", "path", "words"),
+    [
+        ({"type": "drop_metric", "metric": "used_metric"}, "actions/1", "is read by something"),
+        ({"type": "drop_metric"}, "actions/1/metric", "a non-empty string"),
+        ({"type": "x"}, "actions/1/type", "not an action type"),
+        ({"type": "drop_metric", "metric": "x" * 600}, "actions/1/metric", "at most 512 characters"),
+        ({"type": "drop_prefix", "prefix": "abc"}, "actions/1", "fewer than 4 characters"),
+        ({"type": "drop_logs", "service": "s", "max_severity_number": 17}, "actions/1", "errors are kept"),
+    ],
+)
+def test_actions_that_are_refused_are_named_with_the_reason(api: Api, action: dict[str, Any], path: str, words: str) -> None:
+    api.analysis()
+    refused = api.post("/check", {"actions": [{"type": "drop_metric", "metric": "idle_metric"}, action]}, 422)["errors"]
+    assert [e["path"] for e in refused] == [path]
+    assert words in refused[0]["message"]
+
+
+def test_an_unknown_group_and_no_actions_are_refused(api: Api) -> None:
+    api.post("/render", {"group": "none", "actions": []}, 404)
+    assert api.post("/render", {"actions": []}, 200)["diff"] == ""
+    assert [e["path"] for e in api.post("/check", {"actions": []}, 422)["errors"]] == ["actions"]
+
+
 ROUTES = [
     ("GET", "/gateways"), ("POST", "/gateways"), ("GET", "/gateways/x"), ("GET", "/gateways/x/effective-config"),
     ("GET", "/groups/default/base-config"), ("PUT", "/groups/default/base-config"), ("GET", "/usage"), ("GET", "/usage/report"), ("PUT", "/usage/x"), ("DELETE", "/usage/x"),
@@ -248,7 +290,7 @@ ROUTES = [
     ("GET", "/price-book"), ("PUT", "/price-book"), ("GET", "/price-books"), ("POST", "/price-books"), ("GET", "/price-books/x"), ("GET", "/traffic"), ("POST", "/analyses"), ("GET", "/analyses"), ("GET", "/analyses/x"),
     ("POST", "/waivers"), ("POST", "/templates"), ("GET", "/templates"), ("POST", "/templates/x/versions"), ("GET", "/templates/x/versions/1"),
     ("POST", "/templates/x/versions/1/check"), ("POST", "/deployments"), ("GET", "/deployments"), ("GET", "/deployments/x"), ("POST", "/savings"),
-    ("GET", "/savings"),
+    ("GET", "/savings"), ("POST", "/render"), ("POST", "/check"),
 ]  # fmt: skip
 
 

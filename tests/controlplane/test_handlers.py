@@ -13,7 +13,9 @@ from controlplane import handlers
 from controlplane.collector import Collector
 from controlplane.handlers import Tools, whole_buckets
 from controlplane.ports import Analysis
-from flowgate.actions import DropMetric
+from controlplane.render.conflicts import conflicts
+from controlplane.yaml import load_config
+from flowgate.actions import AggregateLabels, DropMetric, Label
 from flowgate.errors import Conflict, Invalid, Problem
 from flowgate.fleet import ConfigStatus, DeploymentState, GatewayReport, TemplateVersion
 from flowgate.ids import DEFAULT_ORG, AnalysisId, DeploymentId, GatewayId, GroupId, TemplateId
@@ -152,3 +154,11 @@ def test_a_start_finds_nobody_connected_and_no_analysis_running(tools: Tools) ->
 def test_a_window_without_a_whole_bucket_is_invalid(window: Window) -> None:
     with pytest.raises(Invalid, match="no whole bucket"):
         whole_buckets(window, 5)
+
+
+def test_labels_of_one_metric_from_several_recommendations_are_one_rule(tools: Tools) -> None:
+    listed = [AggregateLabels("m", (Label("point", key),), "sum", 60.0) for key in ("pod", "node")]
+    assert len(conflicts(listed)) == 1
+    result = handlers.check(tools, BASE, listed)
+    rules = load_config(result.bundle.files[0].body.decode())["processors"]["aggregation/flowgate"]["rules"]
+    assert rules == [{"metrics": {"names": ["m"]}, "drop_labels": {"point": ["node", "pod"]}, "operator": "sum"}]
