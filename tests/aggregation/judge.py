@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from tests.aggregation.model import DROP, STALENESS, Sample, Stored, accepted, raw, totals
 from tests.aggregation.queries import queries
-from tests.aggregation.scenarios import TICKS, Scenario
+from tests.aggregation.scenarios import DROPPED, TICKS, Scenario
 from tests.semantics.promtool import Evaluation, evaluated
 from tests.semantics.series import Gap, Labels, Outcome, Series, Value, World, has_content, same, shown, without
 
@@ -116,6 +116,57 @@ def clamped(samples: Sequence[Sample], begin: int, end: int) -> bool:
     values = [s.value for s in accepted(samples) if s.value is not None and begin < s.time <= end]
     gain = sum(b if b < a else b - a for a, b in pairwise(values))
     return bool(gain) and (len(values) - 1) * values[0] / gain <= 1
+
+
+# --- where equality is not promised ----------------------------------------------------------------------------------------------------
+
+EDGES = tuple(range(6, 18))
+WIDTH = 5
+
+
+def edges(pairs: Sequence[tuple[Scenario, Stored]], workers: int = 1) -> list[Verdict]:
+    """Increases in windows that open or close on births, deaths, gaps and restarts differ by the error of notes 5.4, and no more."""
+    counting = [(s, raw(s), stored) for s, stored in pairs if s.counts]
+    texts = [f"sum without ({DROPPED}) (increase({s.name}{'_count' if s.kind == 'histogram' else ''}[{WIDTH}m]))" for s, _, _ in counting]
+    before = evaluated([Evaluation(t, world(plain, EDGES)) for t, (_, plain, _) in zip(texts, counting, strict=True)], workers)
+    after = evaluated([Evaluation(t, world(stored, EDGES)) for t, (_, _, stored) in zip(texts, counting, strict=True)], workers)
+    return [_at_edges(s, plain, stored, was, now) for (s, plain, stored), was, now in zip(counting, before, after, strict=True)]
+
+
+def _at_edges(scenario: Scenario, plain: Stored, stored: Stored, before: Sequence[Outcome], after: Sequence[Outcome]) -> Verdict:
+    inputs, outputs = kept(plain), kept(stored)
+    asked, wrong = 0, list[str]()
+    for look, was, now in zip(EDGES, before, after, strict=True):
+        if isinstance(was, str) or isinstance(now, str):
+            wrong.append(f"at {look}: {was} {now}")
+            continue
+        for labels in was.keys() | now.keys():
+            key = (f"{scenario.name}{'_count' if scenario.kind == 'histogram' else ''}", labels)
+            allowed = _allowed(inputs[key], outputs.get(key, []), look)
+            apart = abs(was.get(labels, 0.0) - now.get(labels, 0.0))
+            asked += 1
+            if apart > allowed + 1e-9 * max(1.0, was.get(labels, 0.0)):
+                wrong.append(f"{key} at {look}: was {was.get(labels)}, now {now.get(labels)}, allowed {allowed}")
+    return Verdict(scenario, asked, asked, tuple(wrong))
+
+
+def _allowed(inputs: Sequence[Sequence[Sample]], outputs: Sequence[Sequence[Sample]], look: int) -> float:
+    every = any(clamped(samples, look - WIDTH, look) for samples in outputs)
+    return sum(edge(samples, look - WIDTH, look, every) for samples in inputs)
+
+
+def edge(samples: Sequence[Sample], begin: int, end: int, every: bool = False) -> float:
+    """What an input that is not whole in a window may move its increase by: what it had already counted at its first sample there, and one
+    interval of its rate, both extrapolated. `every`: also of a whole input (the output's own extrapolation was clamped)."""
+    heard = [s for s in accepted(samples) if s.value is not None]
+    inside = [s for s in heard if begin < s.time <= end]
+    if not inside or (len(inside) == end - begin and not every and not clamped(samples, begin, end)):
+        return 0.0
+    opening = inside[0].time
+    already = counted(heard, opening) - counted(heard, begin) if opening > begin + 1 else 0.0
+    steps = [s for s in heard if s.time <= begin][-1:] + inside
+    rate = max((counted(heard, b.time) - counted(heard, a.time)) / (b.time - a.time) for a, b in pairwise(steps)) if len(steps) > 1 else 0.0
+    return (already + rate) * (end - begin) / max(1.0, inside[-1].time - opening)
 
 
 # --- staggered -------------------------------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def test_aligned_scenarios_come_out_wrong_of_every_other_way_and_whole_of_none(p
     seed = seed_of("fresh", "aligned scenarios through the baselines")
     drawn = scenarios(seed, count(30, 250), True)
     with Children(tmp_path) as children:
-        out = through(drawn, {**baselines(drawn), **NOTHING}, children, tmp_path)
+        out = through(drawn, lambda _: {**baselines(drawn), **NOTHING}, children, tmp_path)
     rates = {side: told(side, aligned([(s, own(stored, s)) for s in drawn], seed)) for side, stored in out.items()}
     assert rates.pop("nothing") == 0
     assert all(rate > 0.3 for rate in rates.values()), rates
@@ -36,7 +36,7 @@ def test_staggered_scenarios_come_out_wrong_of_every_other_way_and_whole_of_none
     seed = seed_of("fresh", "staggered scenarios through the baselines")
     drawn = [s for s in scenarios(seed, count(30, 250), False) if s.counts]
     with Children(tmp_path) as children:
-        out = through(drawn, {**baselines(drawn), **NOTHING}, children, tmp_path)
+        out = through(drawn, lambda _: {**baselines(drawn), **NOTHING}, children, tmp_path)
     rates = {side: told(side, [staggered(s, own(stored, s)) for s in drawn]) for side, stored in out.items()}
     assert [wrong for s in drawn for wrong in total(s, own(out["nothing"], s))] == []
     assert rates.pop("nothing") == 0

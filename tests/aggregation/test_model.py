@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.aggregation.judge import aligned, staggered, total
+from tests.aggregation.judge import aligned, edges, staggered, total
 from tests.aggregation.model import aggregated, deleted, gained, raw
 from tests.aggregation.queries import queries, safe
 from tests.aggregation.scenarios import TICKS, Buckets, Point, scenario, scenarios
@@ -75,6 +75,14 @@ def test_prometheus_shows_the_same_of_the_model(promtool: Path, case: str) -> No
     verdicts = aligned([(s, aggregated(s)) for s in drawn], seed)
     assert [v.wrong for v in verdicts if v.wrong] == []
     assert sum(v.exact for v in verdicts) > 100
+
+
+@pytest.mark.parametrize("case", FIXED_AND_FRESH)
+def test_births_deaths_gaps_and_restarts_move_an_increase_by_the_edge_error_and_no_more(promtool: Path, case: str) -> None:
+    drawn = scenarios(seed_of(case, "the model at edges"), 40, True)
+    verdicts = edges([(s, aggregated(s)) for s in drawn])
+    assert [v.wrong for v in verdicts if v.wrong] == []
+    assert any(v.wrong for v in edges([(s, deleted(s)) for s in drawn]))
 
 
 @pytest.mark.parametrize("case", FIXED_AND_FRESH)
