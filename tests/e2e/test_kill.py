@@ -101,7 +101,7 @@ def unwritten(http: int) -> float:
     """What docs/tap.md says that a kill can lose now, in seconds; what the tap does not answer is on the safe side."""
     began = time.monotonic()
     try:
-        said = httpx.get(f"http://127.0.0.1:{http}/stats", timeout=10).json()["unwritten_seconds"]
+        said = httpx.get(f"http://127.0.0.1:{http}/stats", timeout=60).json()["unwritten_seconds"]
     except httpx.TransportError:
         return LOSS_SECONDS
     return max(LOSS_SECONDS, float(said) + time.monotonic() - began)

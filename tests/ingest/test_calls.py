@@ -152,7 +152,7 @@ def channel(port: int) -> grpc.Channel:
 
 def export(port: int) -> grpc.StatusCode:
     with channel(port) as own:
-        return own.unary_unary(EXPORT).future(gauge(1.0, at=time.time_ns()).SerializeToString(), timeout=10).code()
+        return own.unary_unary(EXPORT).future(gauge(1.0, at=time.time_ns()).SerializeToString(), timeout=60).code()
 
 
 class Slow:
@@ -206,7 +206,7 @@ def test_slow_calls_of_one_source_leave_room_for_others(tmp_path: Path, count: i
 def test_who_is_told_to_come_back_is_told_when(tmp_path: Path) -> None:
     with serving(tmp_path) as served, slow(served.port, MAX_CALLS_PER_SOURCE), channel(served.port) as own:
         wait_until("the slow calls", lambda: under_way(served) == MAX_CALLS_PER_SOURCE, 20)
-        call = own.unary_unary(EXPORT).future(b"", timeout=10)
+        call = own.unary_unary(EXPORT).future(b"", timeout=60)
         assert call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         said = dict(call.trailing_metadata() or ())["grpc-status-details-bin"]
         retry = error_details_pb2.RetryInfo()
@@ -226,7 +226,7 @@ def test_a_body_that_is_late_ends_its_call(tmp_path: Path) -> None:
 
 def test_a_call_without_a_body_is_refused(tmp_path: Path) -> None:
     with serving(tmp_path) as served, channel(served.port) as own:
-        assert own.stream_unary(EXPORT).future(iter(()), timeout=10).code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert own.stream_unary(EXPORT).future(iter(()), timeout=60).code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_connections_of_one_source_are_bounded(tmp_path: Path) -> None:

@@ -44,14 +44,14 @@ class Served:
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=lambda: uvloop.run(self.server.serve()))
         self.thread.start()
-        wait_until("the server", lambda: self.server.started, 10)
+        wait_until("the server", lambda: self.server.started, 60)
 
     def stop(self) -> None:
         self.server.should_exit = True
-        self.thread.join(10)
+        self.thread.join(60)
 
     def connect(self) -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=60)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 

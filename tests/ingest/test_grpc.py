@@ -39,7 +39,7 @@ class Served:
         options = [("grpc.max_send_message_length", -1)]
         with grpc.insecure_channel(f"127.0.0.1:{self.port}", options=options) as channel:
             export = channel.unary_unary("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export")
-            return export.future(body, compression=compression, metadata=metadata, timeout=20).code()
+            return export.future(body, compression=compression, metadata=metadata, timeout=60).code()
 
 
 @pytest.fixture(scope="module")

@@ -56,7 +56,7 @@ class Tap:
 
     def post(self, body: bytes, encoding: str = "", signal: str = "metrics", kind: str = PROTOBUF) -> httpx.Response:
         headers = {"content-type": kind, **({"content-encoding": encoding} if encoding else {})}
-        return httpx.post(f"http://127.0.0.1:{self.http}/v1/{signal}", content=body, headers=headers, timeout=30)
+        return httpx.post(f"http://127.0.0.1:{self.http}/v1/{signal}", content=body, headers=headers, timeout=60)
 
     def rss(self) -> float:
         """MiB."""

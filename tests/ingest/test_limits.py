@@ -210,7 +210,7 @@ def test_a_call_has_at_most_so_many_bytes(tmp_path: Path, extra: int) -> None:
     receiver.start()
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.max_send_message_length", -1)]) as channel:
         call = channel.unary_unary("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export")
-        code = call.future(protobuf(server.MAX_BODY_BYTES + extra), timeout=30).code()
+        code = call.future(protobuf(server.MAX_BODY_BYTES + extra), timeout=60).code()
     receiver.stop(None)
     assert code is (grpc.StatusCode.RESOURCE_EXHAUSTED if extra > 0 else grpc.StatusCode.OK)
 

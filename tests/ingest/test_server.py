@@ -52,7 +52,7 @@ class Tap:
     def export(self, body: bytes, metadata: tuple[tuple[str, str], ...] = ()) -> bytes:
         with grpc.insecure_channel(f"127.0.0.1:{self.grpc}") as channel:
             call = channel.unary_unary("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export")
-            return call(body, metadata=metadata, timeout=10)
+            return call(body, metadata=metadata, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_after_a_kill_what_was_staged_is_there_and_no_half_segment(tmp_path: Pat
 
 
 def run_tap(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "ingest", *args], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-m", "ingest", *args], cwd=ROOT, capture_output=True, text=True, timeout=180)
 
 
 def test_a_taken_port_is_one_sentence_and_exit_4(tap: Tap, tmp_path: Path) -> None:

@@ -186,15 +186,15 @@ class Workers:
         """On a connection of its own, so that the kernel chooses the worker anew."""
         body = gauge(float(number), labels={"number": str(number)}, at=time.time_ns()).SerializeToString()
         try:
-            return httpx.post(f"http://127.0.0.1:{self.http}/v1/metrics", content=body, headers=PROTOBUF, timeout=10).status_code == 200
+            return httpx.post(f"http://127.0.0.1:{self.http}/v1/metrics", content=body, headers=PROTOBUF, timeout=60).status_code == 200
         except httpx.TransportError:
             return False
 
     def stats(self) -> dict[str, Any]:
-        return httpx.get(f"http://127.0.0.1:{self.http}/stats", timeout=10).json()
+        return httpx.get(f"http://127.0.0.1:{self.http}/stats", timeout=60).json()
 
     def health(self) -> int:
-        return httpx.get(f"http://127.0.0.1:{self.http}/healthz", timeout=10).status_code
+        return httpx.get(f"http://127.0.0.1:{self.http}/healthz", timeout=60).status_code
 
     def pids(self) -> list[int]:
         """Of the workers, by number."""
@@ -229,7 +229,7 @@ def test_two_workers_count_everything_once_and_drain_together(children: Children
     for number in range(60, 100):
         with grpc.insecure_channel(f"127.0.0.1:{taps.grpc}", options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
             call = channel.unary_unary("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export")
-            call(gauge(1.0, labels={"number": str(number)}, at=time.time_ns()).SerializeToString(), timeout=10)
+            call(gauge(1.0, labels={"number": str(number)}, at=time.time_ns()).SerializeToString(), timeout=60)
     wait_until("both to say what they counted", lambda: taps.stats()["points"] == 100, 20, taps.child)
     said = taps.stats()
     assert all(worker["points"] > 0 for worker in said["workers"]), "the kernel spreads connections"
@@ -319,7 +319,7 @@ def test_a_worker_whose_keeper_was_gone_before_it_could_ask_ends(tmp_path: Path)
     argv = [sys.executable, "-m", "ingest", "--data", str(tmp_path / "s"), "--workers", "2", "--worker", "1", "--keeper", "1"]
     argv += ["--http", f"127.0.0.1:{free_port()}", "--grpc", f"127.0.0.1:{free_port()}"]
     assert os.getpid() != 1
-    assert subprocess.run(argv, cwd=ROOT, timeout=60).returncode == -signal.SIGTERM
+    assert subprocess.run(argv, cwd=ROOT, timeout=180).returncode == -signal.SIGTERM
 
 
 def test_a_store_that_another_process_lets_go_of_in_time_is_opened(tmp_path: Path) -> None:
@@ -394,7 +394,7 @@ def test_a_taken_port_is_one_sentence_and_exit_4(tmp_path: Path, flag: str) -> N
             other,
             f"127.0.0.1:{free_port()}",
         ]
-        run = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        run = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=180)
     assert run.returncode == 4
     assert str(port) in run.stderr
     assert len(run.stderr.strip().splitlines()) == 1
@@ -405,5 +405,5 @@ def test_the_number_of_workers_has_bounds(tmp_path: Path, workers: int, code: in
     """A wrong one is a usage error; a right one goes on to the folder, which cannot be written here."""
     (tmp_path / "file").touch()
     argv = [sys.executable, "-m", "ingest", "--data", str(tmp_path / "file" / "s"), "--workers", str(workers)]
-    run = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    run = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=180)
     assert run.returncode == (code or 5)
