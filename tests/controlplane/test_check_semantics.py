@@ -332,3 +332,15 @@ def test_first_rules_on_a_small_base_may_multiply_it() -> None:
 
 def test_what_is_rendered_is_a_change_that_is_allowed() -> None:
     assert check_change(BASE, render(BASE, [DropMetric("a"), DropLogs("s", 8)]).files[0].body.decode()) == []
+
+
+@pytest.mark.parametrize(
+    ("action", "ok"),
+    [
+        (DropPrefix("abc"), False), (DropPrefix("abcd"), True), (DropPrefix("abcde"), True),
+        (DropLogs("s", 16), True), (DropLogs("s", 17), False), (DropLogs("s", 18), False),
+        (SampleLogs("s", 16, 5.0), True), (SampleLogs("s", 17, 5.0), False), (SampleLogs("s", 18, 5.0), False),
+    ],
+)  # fmt: skip
+def test_limits_of_single_actions_hold_at_the_limit(action: Action, ok: bool) -> None:
+    assert (check_actions([action], []) == []) is ok

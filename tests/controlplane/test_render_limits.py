@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from controlplane.render import MAX_NAME, render
-from controlplane.render.limits import MAX_CONDITIONS, MAX_PROCESSORS
+from controlplane.render.limits import MAX_CONDITIONS, MAX_PROCESSORS, conditions
 from controlplane.yaml import MAX_BYTES, MAX_DEPTH, load_config
-from flowgate.actions import Action, AggregateLabels, DropMetric, DropPrefix, Label, Redact, Rename, Route, SetInterval
+from flowgate.actions import (
+    Action,
+    AggregateLabels,
+    DropLogs,
+    DropMetric,
+    DropPoints,
+    DropPrefix,
+    DropSpans,
+    Label,
+    Match,
+    Redact,
+    Rename,
+    Route,
+    SampleLogs,
+    SetInterval,
+)
 from flowgate.errors import Invalid
 from flowgate.telemetry import Signal
 from tests.actions import EXAMPLES
@@ -22,28 +38,61 @@ def base(processors: str = "", pipelines: str = ALL) -> str:
     return BASE % (processors, pipelines)
 
 
-def config(actions: list[Action], text: str = "") -> dict[str, Any]:
+def config(actions: Sequence[Action], text: str = "") -> dict[str, Any]:
     return load_config(render(text or base(), actions).files[0].body.decode())
 
 
-def allowed(text: str, actions: list[Action]) -> bool:
-    """Whether it is rendered; a refusal always names a place."""
+def refusals(text: str, actions: Sequence[Action]) -> list[str]:
+    """Why it is not rendered; a refusal always says what it is about."""
     try:
         render(text, actions)
     except Invalid as error:
-        refusal = error
-    else:
-        return True
-    assert refusal.problems
-    return False
+        return [p.message for p in error.problems] or ["no reason"]
+    return []
+
+
+def allowed(text: str, actions: Sequence[Action]) -> bool:
+    found = refusals(text, actions)
+    assert "no reason" not in found
+    return not found
+
+
+ONE_CONDITION: dict[str, Callable[[str], Action]] = {
+    "drop_metric": DropMetric,
+    "drop_prefix": DropPrefix,
+    "drop_points": lambda n: DropPoints(n, (Match(Label("point", "a"), ("v",)),)),
+    "drop_logs": lambda n: DropLogs(n, 5),
+    "rename": lambda n: Rename(n, f"new.{n}"),
+    "aggregate_labels": lambda n: AggregateLabels(n, (Label("point", "a"),), "sum", 60.0),
+}
+"""Actions that become one condition, statement or aggregated name each, of any name."""
 
 
 @pytest.mark.parametrize(("number", "ok"), [(MAX_CONDITIONS - 1, True), (MAX_CONDITIONS, True), (MAX_CONDITIONS + 1, False)])
-def test_conditions_are_limited(number: int, ok: bool) -> None:
-    assert allowed(base(), [DropMetric(f"m{k}") for k in range(number)]) is ok
-    renames: list[Action] = [Rename(f"a{k}", f"b{k}") for k in range(number)]
-    assert allowed(base(), renames) is ok
-    assert allowed(base(), [AggregateLabels(f"m{k}", (Label("point", "a"),), "sum", 60.0) for k in range(number)]) is ok
+@pytest.mark.parametrize("kind", ONE_CONDITION)
+def test_conditions_are_limited(kind: str, number: int, ok: bool) -> None:
+    made = [ONE_CONDITION[kind](f"m{k:05}") for k in range(number)]
+    assert refusals(base(), made) == ([] if ok else [f"{number} conditions and statements: at most {MAX_CONDITIONS}"])
+
+
+def test_conditions_of_all_kinds_and_of_the_base_count_together() -> None:
+    half = MAX_CONDITIONS // 2
+    listed = [*(DropMetric(f"m{k}") for k in range(half)), *(DropLogs(f"s{k}", 5) for k in range(half - 1))]
+    own = base("filter/own: {error_mode: ignore, traces: {span: ['name == \"x\"'%s]}}")
+    assert allowed(own % "", listed)
+    assert not allowed(own % ", 'name == \"y\"'", listed)
+
+
+def test_what_is_longer_counts_too() -> None:
+    """Theirs are so long that bytes end first."""
+    listed = [
+        DropSpans("s", "a"),
+        DropSpans("s", "b"),
+        Route(Signal.LOGS, "s", "nop"),
+        SampleLogs("s", 5, 1.0),
+        Redact(Signal.LOGS, Label("point", "k"), "ip"),
+    ]
+    assert conditions(config(listed)) == 5
 
 
 @pytest.mark.parametrize(("number", "ok"), [(MAX_PROCESSORS - 2, True), (MAX_PROCESSORS - 1, True), (MAX_PROCESSORS, False)])

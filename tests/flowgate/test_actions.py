@@ -19,6 +19,7 @@ from flowgate.actions import (
     Action,
     AggregateLabels,
     DeleteLabel,
+    DropLogs,
     DropMetric,
     DropPoints,
     Label,
@@ -26,6 +27,7 @@ from flowgate.actions import (
     Redact,
     ReduceBuckets,
     Rename,
+    SampleLogs,
     SampleTraces,
     SetInterval,
     TrimAttribute,
@@ -146,6 +148,30 @@ def test_what_is_wrong_inside_names_its_place(value: dict[str, object], path: st
 def test_a_value_that_exists_is_valid(make: Any) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "fits", "too_much"),
+    [
+        (lambda n: SetInterval("j", n), (1, 2, 3599, 3600), (0, 3601)),
+        (lambda n: TrimAttribute(Signal.LOGS, POD, n), (1, 2, 65_535, 65_536), (0, 65_537)),
+        (lambda n: DropLogs("s", n), (1, 2, 23, 24), (0, 25)),
+        (lambda n: SampleLogs("s", n, 5.0), (1, 2, 23, 24), (0, 25)),
+    ],
+)
+def test_ranges_hold_at_their_ends(make: Any, fits: tuple[int, ...], too_much: tuple[int, ...]) -> None:
+    """In the value, in what is read back, and in the schema."""
+    for number in fits:
+        written: dict[str, Any] = action_json(make(number))
+        assert action_from_json(written) == make(number)
+        assert valid.is_valid(written)
+    for number in too_much:
+        with pytest.raises(ValueError, match=r"\d"):
+            make(number)
+        told: dict[str, Any] = {k: number if v == fits[0] and isinstance(v, int) else v for k, v in action_json(make(fits[0])).items()}
+        assert not valid.is_valid(told)
+        with pytest.raises(Invalid):
+            action_from_json(told)
 
 
 def test_what_buckets_lose_is_what_is_not_kept() -> None:
