@@ -163,8 +163,8 @@ class Table:
     """Series whose id is below are kept between drains; 2^64 while all are."""
 
     def pending(self) -> int:
-        """In rows of a spilled aggregate, by the memory that they take: four kept points are one."""
-        return self.n_spill + len(self.logs) + len(self.spans) + sum(t.count for t in self.tallies) + self.n_kept // 4
+        """In rows of a spilled aggregate, by the memory that they take: eight kept points are one."""
+        return self.n_spill + len(self.logs) + len(self.spans) + sum(t.count for t in self.tallies) + self.n_kept // 8
 
 
 @dataclass(slots=True)
