@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,18 @@ import re2
 
 from controlplane.collector import Collector
 from controlplane.render import render
+from controlplane.render.ottl import And, Compare, Literal, Or, eq
+from controlplane.render.ottl import Path as Field
 from controlplane.render.patterns import PERSONAL_DATA
 from controlplane.render.preview import Item, removed
+from controlplane.render.records import threshold
 from flowgate.actions import (
     Action,
     DeleteLabel,
     DropLogs,
+    DropPoints,
     Label,
+    Match,
     PersonalData,
     Redact,
     ReduceBuckets,
@@ -43,7 +49,7 @@ from tests.controlplane.running import (
     pairs,
     plain,
 )
-from tests.controlplane.sample import BOUNDS, action_set, logs_sample, metrics_sample, traces_sample
+from tests.controlplane.sample import BOUNDS, TEXTS, VALUES, action_set, logs_sample, metrics_sample, traces_sample
 from tests.house.seeds import FIXED_AND_FRESH, count, seed_of
 
 pytestmark = pytest.mark.binary
@@ -53,21 +59,19 @@ def running(binary: Path, actions: Sequence[Action]) -> Gateway:
     return Gateway(binary, render(BASE, actions).files[0].body, **environment())
 
 
-def numbered(requests: Sequence[Any]) -> dict[int, tuple[Item, Any]]:
+def numbered(requests: Sequence[Any]) -> dict[object, tuple[Item, Any]]:
     """Items by the number that each carries; one that comes out twice is an error."""
     listed = [(attributes(raw.attributes)["n"], (item, raw)) for request in requests for item, raw in items(request)]
     assert len(dict(listed)) == len(listed)
     return dict(listed)
 
 
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("case", FIXED_AND_FRESH)
-def test_any_set_of_actions_is_accepted_and_removes_exactly_what_was_predicted(collector: Path, case: str) -> None:
-    chance = random.Random(seed_of(case, "action sets"))
+def replayed(collector: Path, chance: random.Random, sets: int) -> int:
+    """Runs a recorded sample through so many sets of actions; what comes out must be what was predicted. How many items were removed."""
     sample = {"metrics": metrics_sample(chance, 400), "logs": logs_sample(chance, 400), "traces": traces_sample(chance, 400)}
     sent = {signal: numbered([request]) for signal, request in sample.items()}
     gone = 0
-    for _ in range(count(100, 1000) // 2):
+    for _ in range(sets):
         actions = action_set(chance)
         body = render(BASE, actions).files[0].body
         assert Collector(collector).validate(body) == []
@@ -79,7 +83,59 @@ def test_any_set_of_actions_is_accepted_and_removes_exactly_what_was_predicted(c
                 assert set(left) == wanted, (actions, [sent[signal][n][0] for n in set(left) ^ wanted][:3])
                 gone += len(sent[signal]) - len(left)
             assert "expanded" not in str(gateway.got)
-    assert gone > 5_000
+    return gone
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("case", FIXED_AND_FRESH)
+def test_any_set_of_actions_is_accepted_and_removes_exactly_what_was_predicted(collector: Path, case: str) -> None:
+    assert replayed(collector, random.Random(seed_of(case, "action sets")), count(100, 1000) // 2) > 5_000
+
+
+SERVICE = Field("resource.attributes", "service.name")
+PLANTED: dict[str, tuple[str, Any]] = {
+    "one match is enough": ("controlplane.render.metrics.all_of", lambda *parts: Or(parts)),
+    "a record without a severity goes too": (
+        "controlplane.render.records.severities",
+        lambda service, highest: And((eq(SERVICE, service), Compare(Field("severity_number"), "<=", Literal(highest)))),
+    ),
+    "a span that failed goes too": (
+        "controlplane.render.records._did_not_fail",
+        lambda action: And((eq(SERVICE, action.service), eq(Field("name"), action.name))),
+    ),
+    "one in a hundred more is kept": ("controlplane.render.preview.threshold", lambda percent: threshold(percent) + 655),
+}
+"""What would remove other items than was predicted."""
+
+
+@pytest.mark.parametrize("bug", PLANTED)
+def test_a_bug_that_is_planted_is_found_by_replaying(collector: Path, monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
+    monkeypatch.setattr(*PLANTED[bug])
+    with pytest.raises(AssertionError, match="Extra items in the"):
+        replayed(collector, random.Random(11), 50)
+
+
+def every_value_against_every_text(collector: Path) -> set[object]:
+    """What goes of points that have each value of the sample under a key for each of its texts, and is asked for by that text."""
+    request, metric = one_metric()
+    for at, (text, value) in enumerate(product(TEXTS, VALUES)):
+        metric.gauge.data_points.add(attributes=pairs({"n": at, text or "none": value}), as_int=1)
+    actions = [DropPoints("m", (Match(Label("point", text or "none"), (text,)),)) for text in TEXTS]
+    with running(collector, actions) as gateway:
+        left = numbered(gateway.through("metrics", request))
+    sent = numbered([request])
+    assert set(left) == {n for n, (item, _) in sent.items() if not removed(actions, item)}
+    return set(sent) - set(left)
+
+
+def test_any_value_is_compared_as_the_text_that_the_tap_shows(collector: Path) -> None:
+    assert len(every_value_against_every_text(collector)) > len(TEXTS)
+
+
+def test_a_double_that_is_compared_as_go_writes_it_is_found(collector: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controlplane.render.metrics.shown_double", lambda _: None)
+    with pytest.raises(AssertionError, match="Extra items in the"):
+        every_value_against_every_text(collector)
 
 
 def one_metric(name: str = "m") -> tuple[ExportMetricsServiceRequest, Any]:
@@ -101,7 +157,8 @@ def test_a_renamed_metric_has_its_new_name_and_only_that_one(collector: Path) ->
 
 def test_a_label_is_deleted_only_where_those_that_determine_it_are(collector: Path) -> None:
     request, metric = one_metric()
-    for given in ({"pod": "p", "node": "x"}, {"node": "x"}, {"pod": None, "node": "x"}, {"pod": "p"}):
+    points: list[dict[str, object]] = [{"pod": "p", "node": "x"}, {"node": "x"}, {"pod": None, "node": "x"}, {"pod": "p"}]
+    for given in points:
         metric.gauge.data_points.add(attributes=pairs(given), as_int=1)
     action = DeleteLabel("m", Label("point", "node"), (Label("point", "pod"), Label("resource", "host")))
     with running(collector, [action]) as gateway:
@@ -244,7 +301,7 @@ def test_every_pattern_is_re2_and_quick_to_compile(shape: PersonalData) -> None:
 
 @pytest.mark.parametrize("signal", list(Signal))
 def test_a_routed_service_reaches_its_exporter_alone(collector: Path, signal: Signal) -> None:
-    request = REQUESTS[signal.value]()
+    request: Any = REQUESTS[signal.value]()
     for service in ("batch", "web"):
         if signal is Signal.METRICS:
             resource = request.resource_metrics.add()
@@ -291,7 +348,7 @@ def test_a_sample_of_logs_keeps_about_its_share_of_what_it_is_about_and_all_else
         record = records.add(severity_number=chance.choice([0, 5, 17]), time_unix_nano=10**18 + at * 1000, attributes=pairs({"n": at}))
         record.body.string_value = "same text"
     with running(collector, [SampleLogs("cart", 8, 10.0), DropLogs("other", 24)]) as gateway:
-        left = [item.severity_number for out in gateway.through("logs", request) for item, _ in items(out)]
-    sent = [r.severity_number for r in records]
+        left = [int(raw.severity_number) for out in gateway.through("logs", request) for _, raw in items(out)]
+    sent = [int(r.severity_number) for r in records]
     assert [left.count(s) for s in (0, 17)] == [sent.count(s) for s in (0, 17)]
     assert 0.08 < left.count(5) / sent.count(5) < 0.12
