@@ -135,8 +135,8 @@ def _aggregations(actions: Sequence[Action]) -> dict[str, Config]:
     """One processor an output interval; within it one rule for all metrics that lose the same labels by the same operator."""
     wanted = [a for a in actions if isinstance(a, AggregateLabels)]
     intervals = sorted({a.interval_seconds for a in wanted})
-    names = {i: AGGREGATION if len(intervals) == 1 else f"{AGGREGATION}_{i:g}s" for i in intervals}
-    return {names[i]: {"interval": f"{i:g}s", "rules": _rules([a for a in wanted if a.interval_seconds == i])} for i in intervals}
+    names = {i: AGGREGATION if len(intervals) == 1 else f"{AGGREGATION}_{go_double(i)}s" for i in intervals}
+    return {names[i]: {"interval": f"{go_double(i)}s", "rules": _rules([a for a in wanted if a.interval_seconds == i])} for i in intervals}
 
 
 def _rules(actions: Sequence[AggregateLabels]) -> list[Config]:

@@ -224,6 +224,17 @@ def test_aggregation_is_exactly_what_its_component_reads() -> None:
     }
 
 
+@pytest.mark.parametrize("other", [60.0000001, 86_400.5, 1_234_567.0])
+def test_every_interval_has_its_own_processor(other: float) -> None:
+    """Written in full: Go's durations have no exponent, and two that were shortened to one would lose the rules of either."""
+    found = config([AggregateLabels(str(i), (Label("point", "a"),), "sum", i) for i in (60.0, other)])["processors"]
+    assert {float(p["interval"].removesuffix("s")): p["rules"][0]["metrics"]["names"] for p in found.values()} == {
+        60.0: ["60.0"],
+        other: [str(other)],
+    }
+    assert not any("e" in p["interval"] for p in found.values())
+
+
 def test_what_is_dropped_anyway_needs_no_second_condition() -> None:
     found = config([DropPrefix("go."), DropPrefix("go.mem"), DropMetric("go.gc"), DropMetric("up"), Rename("go.x", "y"), Rename("up", "z")])
     assert list(found["processors"]) == ["filter/flowgate_metrics"]
