@@ -45,7 +45,7 @@ PORT_SECONDS, LOCK_SECONDS = 3.0, 10.0
 """What a tap that was killed leaves to its workers is free again within: they let go of the ports at once, of the store once they have drained."""
 STORE_SHARE = 4
 """Of the memory, what the store may have for what does not fit into its usual bound."""
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,7 @@ def keep_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(M_MMAP_THRESHOLD, 64 * 2**20)
         libc.mallopt(M_TRIM_THRESHOLD, 128 * 2**20)
+        libc.mallopt(M_ARENA_MAX, 2)  # each holds what it frees, and two dozen threads would have one each
 
 
 def run(settings: TapSettings) -> int:
