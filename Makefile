@@ -67,6 +67,7 @@ release-checks: setup gateway promtool  ## full counts; a part that held is not 
 	$(call held,mutation,FLOWGATE_FULL=1,tests/analyzer/test_mutation.py)
 	$(call held,accounting,FLOWGATE_ACCOUNT=10000000,tests/ingest/test_accounting.py)
 	$(call held,planted,FLOWGATE_FULL=1,tests/planted/test_planted.py)
+	$(call held,aggregation,FLOWGATE_FULL=1,tests/aggregation)
 	$(call held,names,FLOWGATE_FULL=1,tests/controlplane/test_render_hostile.py)
 	$(call held,actions,FLOWGATE_FULL=1,tests/controlplane/test_render_live.py)
 

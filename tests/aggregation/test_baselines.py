@@ -12,7 +12,7 @@ from tests.aggregation.runs import Sides, baselines, own, through
 from tests.aggregation.scenarios import scenarios
 from tests.house.seeds import count, seed_of
 
-pytestmark = [pytest.mark.e2e, pytest.mark.binary]
+pytestmark = [pytest.mark.e2e, pytest.mark.binary, pytest.mark.timeout(1800)]
 NOTHING: Sides = {"nothing": {}}
 
 
@@ -24,7 +24,7 @@ def told(side: str, verdicts: list[Verdict]) -> float:
 
 def test_aligned_scenarios_come_out_wrong_of_every_other_way_and_whole_of_none(promtool: Path, collector: Path, tmp_path: Path) -> None:
     seed = seed_of("fresh", "aligned scenarios through the baselines")
-    drawn = scenarios(seed, count(30, 250), True)
+    drawn = scenarios(seed, count(30, 60), True)
     with Children(tmp_path) as children:
         out = through(drawn, lambda _: {**baselines(drawn), **NOTHING}, children, tmp_path)
     rates = {side: told(side, aligned([(s, own(stored, s)) for s in drawn], seed)) for side, stored in out.items()}
@@ -34,7 +34,7 @@ def test_aligned_scenarios_come_out_wrong_of_every_other_way_and_whole_of_none(p
 
 def test_staggered_scenarios_come_out_wrong_of_every_other_way_and_whole_of_none(collector: Path, tmp_path: Path) -> None:
     seed = seed_of("fresh", "staggered scenarios through the baselines")
-    drawn = [s for s in scenarios(seed, count(30, 250), False) if s.counts]
+    drawn = [s for s in scenarios(seed, count(30, 60), False) if s.counts]
     with Children(tmp_path) as children:
         out = through(drawn, lambda _: {**baselines(drawn), **NOTHING}, children, tmp_path)
     rates = {side: told(side, [staggered(s, own(stored, s)) for s in drawn]) for side, stored in out.items()}
