@@ -109,9 +109,10 @@ def unwritten(http: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """One: when, how much might be unwritten then, when the tap was ready again and how long that took."""
+    """One: when, when the process was gone, how much might be unwritten, when the tap was ready again and how long that took."""
 
     at: float
+    gone: float
     unwritten: float
     back: float
     took: float
@@ -119,13 +120,13 @@ class Kill:
 
 def killed(children: Children, child: Child, store: Path, http: int) -> tuple[Child, Kill]:
     """Kills the tap, looks whether what was sealed is as it was, and starts it again."""
-    sealed, lost = sums(listed(store)), unwritten(http)
+    sealed, lost, at = sums(listed(store)), unwritten(http), time.monotonic()
     child.process.send_signal(signal.SIGKILL)
     child.process.wait()
-    at = time.monotonic()
+    gone = time.monotonic()
     assert sums(list(sealed)) == sealed, "a sealed segment changed or went"
     again, took = start(children, store, http)
-    return again, Kill(at, lost, time.monotonic(), took)
+    return again, Kill(at, gone, lost, time.monotonic(), took)
 
 
 def found_in(store: Path) -> set[int]:
@@ -168,7 +169,7 @@ def test_a_kill_loses_no_more_than_the_docs_say(tmp_path: Path) -> None:
     slowest = max(kill.took for kill in kills)
     print(f"{KILLS} kills, {len(sender.acknowledged)} acknowledged, {len(lost)} lost, slowest start {slowest:.2f} s")
     # An answer that was under way at the kill is noted by the sender a little after it.
-    early = [n for n in lost if not any(k.at - k.unwritten <= sender.acknowledged[n] <= k.at + 0.3 for k in kills)]
+    early = [n for n in lost if not any(k.at - k.unwritten <= sender.acknowledged[n] <= k.gone + 0.3 for k in kills)]
     assert early == [], "lost although acknowledged long before any kill"
     assert slowest < READY_SECONDS
 
